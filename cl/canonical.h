@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The canonical arithmetic: everything that decides a token, in a form that gives the same bits on every device.
+ * Integers, comparisons, and single IEEE operations that OpenCL's full profile rounds correctly (+, -, *, fma,
+ * ceil, floor, conversions); no exp, no log, no division of floats, no sum of floats whose order could matter, nothing
+ * that contracts, and no result that hangs on a denormal. docs/design.md has the proofs.
+ *
+ * One source for both sides: the host's C11 compiler reads this file too (the self-check and the tests compare
+ * it with the device). The host needs -ffp-contract=off. */
+#ifndef CLS_CANONICAL_H
+#define CLS_CANONICAL_H
+
+#ifdef __OPENCL_VERSION__
+#pragma OPENCL FP_CONTRACT OFF
+#define CLS_FN static inline /* one place to work around a compiler */
+#define cls_fma(a, b, c) fma(a, b, c)
+#define cls_ceil(x) ceil(x)
+#define cls_floor(x) floor(x)
+#define cls_float_of(bits) as_float(bits)
+#define cls_bits_of(x) as_uint(x)
+typedef uint cls_uint;
+typedef ulong cls_ulong;
+#else
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+#define CLS_FN static inline
+#define cls_fma(a, b, c) fmaf(a, b, c)
+#define cls_ceil(x) ceilf(x)
+#define cls_floor(x) floorf(x)
+typedef uint32_t cls_uint;
+typedef uint64_t cls_ulong;
+CLS_FN float cls_float_of(cls_uint bits)
+{
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+CLS_FN cls_uint cls_bits_of(float x)
+{
+    cls_uint bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+#endif
+
+/* ---- Keys: the order of logits as that of unsigned integers ---- */
+
+#define CLS_KEY_MASKED 0x007fffffu   /* -inf, and NaN */
+#define CLS_KEY_LOWEST 0x00800000u   /* the most negative finite float */
+#define CLS_KEY_INFINITY 0xff800000u /* +inf */
+#define CLS_NO_ID 0xffffffffu
+
+/* A float's bits to its key: larger logit, larger key; -0 is +0, NaN is -inf. */
+CLS_FN cls_uint cls_key(cls_uint bits)
+{
+    const cls_uint magnitude = bits & 0x7fffffffu;
+    if (magnitude > 0x7f800000u) return CLS_KEY_MASKED;
+    if (magnitude == 0) return 0x80000000u;
+    return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+}
+CLS_FN cls_uint cls_key_bits(cls_uint key)
+{
+    return key & 0x80000000u ? key & 0x7fffffffu : ~key;
+}
+
+/* ---- Weights: 2^(x * log2(e) / temperature) as integers ---- */
+
+#define CLS_BLOCK 64u      /* logits that share a reference exponent; part of the definition, not a tuning */
+#define CLS_GUARD_BITS 18u /* fraction bits of a row's mass below a block's: 2^20 logits fit 2^62 */
+#define CLS_HOT_MASS ((cls_ulong)1 << 42) /* each of the tokens that share a saturated row */
+
+typedef struct cls_scale {
+    float c, c_lo; /* log2(e) / temperature, as the sum of two floats */
+    float limit;   /* 2^30 / c: beyond it neighbouring floats are more than 2^60 apart in weight */
+} cls_scale;
+
+typedef struct cls_weight {
+    int exponent;      /* x * log2(e) / temperature, rounded up: the weight is mantissa * 2^(exponent - 24) */
+    cls_uint mantissa; /* about 2^23 to 2^24 */
+} cls_weight;
+
+/* A key's logit as the weights see it: within the limit, so that nothing overflows, and 0 below 2^-60, so that no
+ * product below is denormal. The comparison is of bits: a device may flush denormals before it compares. */
+CLS_FN float cls_logit(cls_uint key, cls_scale s)
+{
+    const cls_uint bits = cls_key_bits(key);
+    const float x = (bits & 0x7fffffffu) < 0x21800000u ? 0.0f : cls_float_of(bits);
+    return x > s.limit ? s.limit : x < -s.limit ? -s.limit : x;
+}
+
+/* 2^-f for f in [0, 1]: relative error below 1.4e-7 with each step rounded.
+ * Coefficients: least maximum error with the constant 1 fixed, so that the largest logit weighs exactly 2^24. */
+#define CLS_EXP2_POLYNOMIAL(f)                                                                              \
+    cls_fma(cls_fma(cls_fma(cls_fma(cls_fma(cls_fma(0x1.c94f1cp-14f, f, -0x1.4e2be0p-10f), f,               \
+    0x1.39e400p-7f), f, -0x1.c69488p-5f), f, 0x1.ebfac0p-3f), f, -0x1.62e42cp-1f), f, 1.0f)
+
+/* hi + lo is x * log2(e) / temperature to 48 bits: lo is what the product lost, and c_lo. */
+CLS_FN cls_weight cls_weigh(cls_uint key, cls_scale s)
+{
+    const float x = cls_logit(key, s);
+    const float hi = x * s.c;
+    const float lo = cls_fma(x, s.c_lo, cls_fma(x, s.c, -hi));
+    const float n = cls_ceil(hi);
+    const float g = (n - hi) - lo;
+    const float k = cls_floor(g); /* not 0 beside an integer, and where hi is beyond 2^23 */
+    const float f = g - k;
+    const cls_weight w = { (int)n - (int)k, (cls_uint)(CLS_EXP2_POLYNOMIAL(f) * 16777216.0f) };
+    return w;
+}
+
+/* A token's weight in units of its block: the reference is the exponent of the block's largest logit. */
+CLS_FN cls_uint cls_in_block(cls_weight w, int block_exponent)
+{
+    const int shift = block_exponent - w.exponent;
+    return w.mantissa >> (shift > 31 ? 31 : shift);
+}
+/* A sum within one block as mass of the row: the reference is the exponent of the row's largest logit. */
+CLS_FN cls_ulong cls_mass(cls_uint block_sum, int block_exponent, int row_exponent)
+{
+    const int shift = row_exponent - block_exponent;
+    return ((cls_ulong)block_sum << CLS_GUARD_BITS) >> (shift > 63 ? 63 : shift);
+}
+
+/* Is the largest logit beyond the limit? Then its ties share the whole mass, and everything else has none. */
+CLS_FN int cls_saturated(cls_uint key_max, cls_scale s)
+{
+    const float x = cls_float_of(cls_key_bits(key_max));
+    return x >= s.limit || x <= -s.limit;
+}
+
+/* ---- Min-p: a threshold on keys ---- */
+
+/* The smallest key whose logit is at least that of `key_max` plus hi + lo (both at most 0), the sum taken
+ * exactly: s + e is x + hi (Knuth's two-sum), and a positive rest asks for the next float. */
+CLS_FN cls_uint cls_min_p_key(cls_uint key_max, float hi, float lo)
+{
+    if (key_max == CLS_KEY_INFINITY) return key_max;
+    const cls_uint bits = cls_key_bits(key_max);
+    const float x = (bits & 0x7fffffffu) < 0x21800000u ? 0.0f : cls_float_of(bits);
+    const float s = x + hi;
+    const float t = s - x;
+    const float e = (x - (s - t)) + (hi - t);
+    cls_uint key = cls_key(cls_bits_of(s));
+
+    if (key < CLS_KEY_LOWEST) return CLS_KEY_LOWEST;
+    if (e + lo > 0.0f) key++;
+    return key < key_max ? key : key_max;
+}
+
+/* ---- Random numbers ---- */
+
+CLS_FN cls_uint cls_mul_hi32(cls_uint a, cls_uint b)
+{
+    return (cls_uint)(((cls_ulong)a * b) >> 32);
+}
+/* High half of a 128-bit product; `low` takes the low half. */
+CLS_FN cls_ulong cls_mul64(cls_ulong a, cls_ulong b, cls_ulong *low)
+{
+    const cls_ulong a0 = a & 0xffffffffu, a1 = a >> 32, b0 = b & 0xffffffffu, b1 = b >> 32;
+    const cls_ulong middle = a1 * b0 + ((a0 * b0) >> 32);
+    const cls_ulong carry = a0 * b1 + (middle & 0xffffffffu);
+    *low = a * b;
+    return a1 * b1 + (middle >> 32) + (carry >> 32);
+}
+
+/* Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011): 64 bits from the key
+ * `seed` and the counter (step, stream, 0). A pure function, uniform over all 2^64 values. */
+CLS_FN cls_ulong cls_random(cls_uint seed_lo, cls_uint seed_hi, cls_uint step_lo, cls_uint step_hi, cls_uint stream)
+{
+    cls_uint c0 = step_lo, c1 = step_hi, c2 = stream, c3 = 0, k0 = seed_lo, k1 = seed_hi;
+
+    for (int round = 0; round < 10; round++) {
+        const cls_uint hi0 = cls_mul_hi32(0xd2511f53u, c0), lo0 = 0xd2511f53u * c0;
+        const cls_uint hi1 = cls_mul_hi32(0xcd9e8d57u, c2), lo1 = 0xcd9e8d57u * c2;
+        c0 = hi1 ^ c1 ^ k0;
+        c1 = lo1;
+        c2 = hi0 ^ c3 ^ k1;
+        c3 = lo0;
+        k0 += 0x9e3779b9u;
+        k1 += 0xbb67ae85u;
+    }
+    return ((cls_ulong)c1 << 32) | c0;
+}
+
+/* ---- Ratios and logarithms of masses ---- */
+
+CLS_FN int cls_leading_zeros(cls_ulong x) /* x is not 0 */
+{
+    int n = 0;
+    for (int step = 32; step > 0; step /= 2) {
+        if ((x >> (64 - step)) == 0) {
+            n += step;
+            x <<= step;
+        }
+    }
+    return n;
+}
+/* part / whole as q * 2^(exponent - 32), q in [2^31, 2^33]; part is not 0 and at most whole. The divisor is cut
+ * to 32 bits: relative error below 2^-30. */
+CLS_FN cls_ulong cls_quotient(cls_ulong part, cls_ulong whole, int *exponent)
+{
+    const int zp = cls_leading_zeros(part), zw = cls_leading_zeros(whole);
+    *exponent = zw - zp;
+    return (part << zp) / ((whole << zw) >> 32);
+}
+/* part / whole as a float at most 1. Below 2^-100 it is 0. */
+CLS_FN float cls_ratio(cls_ulong part, cls_ulong whole)
+{
+    if (part == 0) return 0.0f;
+    if (part == whole) return 1.0f;
+    int exponent;
+    const float q = (float)(cls_uint)(cls_quotient(part, whole, &exponent) >> 2);
+    const float r = q * cls_float_of((cls_uint)(127 + exponent - 30) << 23);
+    return r < 1.0f ? r : 1.0f;
+}
+/* Natural logarithm of part / whole, at most 0, absolute error below 3e-7 + 1e-7 * |result|. The polynomial is
+ * (ln(1 + y) - y) / y^2 on [sqrt(1/2) - 1, sqrt(2) - 1]. */
+CLS_FN float cls_log_ratio(cls_ulong part, cls_ulong whole)
+{
+    if (part == whole) return 0.0f;
+    int exponent;
+    cls_uint q = (cls_uint)(cls_quotient(part, whole, &exponent) >> 2); /* 2^30 is 1; from 2^29 to 2^31 */
+    if (q > 1518500250u) { /* 2^30.5 */
+        q >>= 1;
+        exponent++;
+    } else if (q < 759250125u) { /* 2^29.5 */
+        q <<= 1;
+        exponent--;
+    }
+    const float y = (float)((int)q - (1 << 30)) * 0x1p-30f;
+    const float p = cls_fma(cls_fma(cls_fma(cls_fma(cls_fma(cls_fma(cls_fma(cls_fma(cls_fma(
+        0.0672493129968643f, y, -0.1167598068714142f), y, 0.1190097630023956f), y, -0.1240735203027725f), y,
+        0.1421767920255661f), y, -0.1666768789291382f), y, 0.2000222057104111f), y, -0.2500002682209015f), y,
+        0.3333331048488617f), y, -0.5f);
+    const float n = (float)exponent;
+    const float ln = cls_fma(n, 0.693145752f, cls_fma(n, 1.42860677e-6f, cls_fma(y * y, p, y)));
+    return ln < 0.0f ? ln : 0.0f;
+}
+
+#endif

@@ -1,0 +1,564 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The filters: known answers, what published implementations keep, and random rows against the reference. */
+#include "common.h"
+#include "reference.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static golden_case *golden;
+static size_t n_golden;
+static struct {
+    uint32_t exact, open; /* rows whose set was certain, and with a boundary nearer than REF_SLACK */
+} seen;
+
+static void load(void)
+{
+    golden = golden_load(&n_golden);
+}
+
+static void unload(void)
+{
+    golden_free(golden, n_golden);
+    printf("rows compared exactly: %lu; within bounds, a boundary being closer than %g: %lu\n",
+           (unsigned long)seen.exact, REF_SLACK, (unsigned long)seen.open);
+}
+
+/* ---- Comparing ---- */
+
+static uint32_t count_kept(const float *masked, uint32_t vocab)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < vocab; i++)
+        n += masked[i] != -INFINITY;
+    return n;
+}
+
+static void check_ids(const float *masked, uint32_t vocab, const id_set *want, const char *name, const char *what)
+{
+    if (!want->present) { return; }
+    ck_assert_msg(count_kept(masked, vocab) == want->count, "%s %s: %lu kept instead of %lu", name, what,
+                  (unsigned long)count_kept(masked, vocab), (unsigned long)want->count);
+    for (uint32_t i = 0; i < want->count; i++)
+        REQUIRE(masked[want->ids[i]] != -INFINITY, "%s %s: %d is missing", name, what, (int)want->ids[i]);
+}
+
+/* The kept tokens are the first of the reference's order, and no fewer or more than the bounds allow. */
+static void check_kept(const ref_row *row, const float *masked, uint32_t low, uint32_t high, const char *what)
+{
+    const uint32_t n = count_kept(masked, row->vocab);
+
+    ck_assert_msg(n >= low && n <= high, "%s: %lu kept instead of %lu to %lu", what, (unsigned long)n,
+                  (unsigned long)low, (unsigned long)high);
+    for (uint32_t i = 0; i < n; i++)
+        REQUIRE(masked[row->order[i]] != -INFINITY, "%s: %lu, the %luth best, is missing", what,
+                      (unsigned long)row->order[i], (unsigned long)i);
+}
+
+/* Is y the float nearest to x / temperature, to the bit? Where a device that flushes denormals meets one, in the
+ * quotient or in the remainder of so small an x, the last bit or a value of denormal size may be lost. */
+static bool is_quotient(float y, float x, float temperature)
+{
+    const float want = x / temperature;
+    const double error = fabs((double)y - (double)want);
+
+    if (temperature == 1.0f || (fabsf(x) >= 0x1p-100f && fabsf(want) >= 0x1p-126f))
+        return memcmp(&want, &y, sizeof want) == 0;
+    return error <= fabs((double)want) * 0x1p-23 || error < 0x1p-125;
+}
+
+/* Kept logits are x / temperature; greedy leaves them unscaled (temperature 1). */
+static void check_values(const float *x, const float *masked, uint32_t vocab, float temperature, const char *what)
+{
+    for (uint32_t i = 0; i < vocab; i++) {
+        if (masked[i] == -INFINITY) { continue; }
+        REQUIRE(is_quotient(masked[i], x[i], temperature), "%s: logit %lu is %a instead of %a / %a = %a", what,
+                      (unsigned long)i, (double)masked[i], (double)x[i], (double)temperature,
+                      (double)(x[i] / temperature));
+    }
+}
+
+/* A probability may lose REF_UNIT of the largest, and win REF_SLACK of itself through the sum (see reference.h). */
+static void check_probabilities(const ref_row *row, const clsample_params *params, uint32_t kept, const float *p,
+                                const char *what)
+{
+    double *want = test_alloc(row->vocab * sizeof *want), sum = 0.0;
+
+    ref_probabilities(row, params, kept, want);
+    for (uint32_t i = 0; i < row->vocab; i++) {
+        const double got = (double)p[i], error = fabs(got - want[i]);
+
+        sum += got;
+        REQUIRE(error <= want[i] * REF_SLACK + want[row->order[0]] * REF_UNIT,
+                      "%s: probability of %lu is %.9g instead of %.9g", what, (unsigned long)i, got, want[i]);
+        REQUIRE(want[i] > 0.0 || got == 0.0, "%s: %lu has a probability: %g", what, (unsigned long)i, got);
+    }
+    /* Each is rounded to 24 bits. */
+    ck_assert_msg(fabs(sum - 1.0) < 1e-6, "%s: the probabilities add up to %.9g", what, sum);
+    free(want);
+}
+
+/* A draw agrees with the set: its size, its token, its log-probability. */
+static void check_result(const ref_row *row, const clsample_params *params, uint32_t kept, const clsample_result *got,
+                         const float *masked, const char *what)
+{
+    ck_assert_msg(got->status == CLSAMPLE_ROW_OK, "%s: status %s", what, clsample_row_status_name(got->status));
+    ck_assert_msg(got->kept == kept, "%s: %lu kept by the draw, %lu by the filter", what, (unsigned long)got->kept,
+                  (unsigned long)kept);
+    ck_assert_msg(got->token >= 0 && (uint32_t)got->token < row->vocab && masked[got->token] != -INFINITY,
+                  "%s: drew %d, which is not kept", what, (int)got->token);
+
+    /* A rare token's weight lost up to REF_UNIT of the largest one's. */
+    const double want = ref_logprob(row, params, kept, (uint32_t)got->token);
+    const double best = ref_logprob(row, params, kept, row->order[0]);
+    const double allowed = REF_SLACK + 2.0 * exp(best - want) * REF_UNIT - want * 1e-7;
+    ck_assert_msg(fabs((double)got->logprob - want) <= allowed, "%s: logprob %.9g instead of %.9g", what,
+                  (double)got->logprob, want);
+}
+
+typedef struct outcome {
+    float *masked, *p; /* [rows * vocab] */
+    clsample_result *results;
+} outcome;
+
+static outcome run_rows(const clsample_params *params, const float *x, uint32_t rows, uint32_t vocab)
+{
+    const size_t n = (size_t)rows * vocab;
+    const outcome o = { test_alloc(n * sizeof *o.masked), test_alloc(n * sizeof *o.p),
+                        test_alloc(rows * sizeof *o.results) };
+
+    host_filter(params, rows, x, rows, vocab, CLSAMPLE_MASKED_LOGITS, o.masked);
+    host_filter(params, rows, x, rows, vocab, CLSAMPLE_PROBABILITIES, o.p);
+    host_draw(params, rows, x, rows, vocab, o.results);
+    return o;
+}
+
+static void outcome_free(outcome *o)
+{
+    free(o->masked);
+    free(o->p);
+    free(o->results);
+}
+
+/* One row of an outcome against the reference. `params` must not be greedy, or have the seed rules' min_p 1, which a
+ * draw and the filter alone treat differently. */
+static void check_row(const float *x, uint32_t vocab, const clsample_params *params, const outcome *o, size_t row,
+                      const char *what)
+{
+    const float *masked = o->masked + row * vocab;
+    const uint32_t kept = count_kept(masked, vocab);
+    ref_row ref;
+
+    ck_assert(ref_open(&ref, x, vocab));
+    const uint32_t low = ref_filter(&ref, params, true, -REF_SLACK).all;
+    const uint32_t high = ref_filter(&ref, params, true, REF_SLACK).all;
+    *(low == high ? &seen.exact : &seen.open) += 1;
+    check_kept(&ref, masked, low, high, what);
+    check_values(x, masked, vocab, params->temperature, what);
+    check_probabilities(&ref, params, kept, o->p + row * vocab, what);
+    check_result(&ref, params, kept, &o->results[row], masked, what);
+    ref_close(&ref);
+}
+
+/* ---- Known answers ---- */
+
+static const float worked[5] = { 3.5f, 3.1f, 2.9f, 2.0f, -0.5f };
+static const struct {
+    const char *stage;
+    float temperature, min_p;
+    uint32_t top_k;
+    float top_p;
+    uint32_t kept; /* the first so many of the five */
+} worked_stages[] = {
+    { "temperature", 0.8f, 0.0f, 0, 1.0f, 5 },
+    { "min-p", 0.8f, 0.1f, 0, 1.0f, 4 },
+    { "top-k", 0.8f, 0.1f, 3, 1.0f, 3 },
+    { "top-p", 0.8f, 0.1f, 3, 0.7f, 1 },
+};
+
+/* The example of the article that the rules come from, in one call each. */
+START_TEST(worked_example)
+{
+    const clsample_params p = params_of(worked_stages[_i].temperature, worked_stages[_i].min_p,
+                                        worked_stages[_i].top_k, worked_stages[_i].top_p, CLSAMPLE_RULES_SEED);
+    outcome o = run_rows(&p, worked, 1, 5);
+
+    ck_assert_uint_eq(count_kept(o.masked, 5), worked_stages[_i].kept);
+    ck_assert_uint_eq(o.results[0].kept, worked_stages[_i].kept);
+    check_row(worked, 5, &p, &o, 0, worked_stages[_i].stage);
+    outcome_free(&o);
+}
+END_TEST
+
+/* The same in four calls, each fed with the masked logits of the one before. */
+START_TEST(worked_example_chained)
+{
+    float x[5];
+
+    memcpy(x, worked, sizeof x);
+    for (size_t i = 0; i < COUNT(worked_stages); i++) {
+        clsample_params p = params_default();
+
+        if (i == 0) { p.temperature = worked_stages[i].temperature; }
+        if (i == 1) { p.min_p = worked_stages[i].min_p; }
+        if (i == 2) { p.top_k = worked_stages[i].top_k; }
+        if (i == 3) { p.top_p = worked_stages[i].top_p; }
+        host_filter(&p, 1, x, 1, 5, CLSAMPLE_MASKED_LOGITS, x);
+        for (uint32_t t = 0; t < 5; t++)
+            ck_assert_msg((x[t] != -INFINITY) == (t < worked_stages[i].kept), "%s: token %lu",
+                          worked_stages[i].stage, (unsigned long)t);
+    }
+}
+END_TEST
+
+/* Sums of equal weights are exact, so these boundaries are too: the sum may equal top_p. */
+static const struct {
+    const char *what;
+    uint32_t vocab, rules, top_k;
+    float top_p;
+    uint32_t kept;
+} ties[] = {
+    { "seed: all ties of the one kept token", 8, CLSAMPLE_RULES_SEED, 0, 0.25f, 8 },
+    { "seed: ties of the k-th", 1000, CLSAMPLE_RULES_SEED, 3, 1.0f, 1000 },
+    { "transformers: two eighths reach a quarter", 8, CLSAMPLE_RULES_TRANSFORMERS, 0, 0.25f, 2 },
+    { "transformers: half of 1000", 1000, CLSAMPLE_RULES_TRANSFORMERS, 0, 0.5f, 500 },
+    { "transformers: ties of the k-th, then top-p", 1000, CLSAMPLE_RULES_TRANSFORMERS, 3, 0.5f, 500 },
+    { "vllm: just above a quarter takes a third", 8, CLSAMPLE_RULES_VLLM, 0, 0.2500001f, 3 },
+    { "vllm: ties of the k-th", 1000, CLSAMPLE_RULES_VLLM, 3, 1.0f, 1000 },
+    { "llama.cpp: exactly k", 1000, CLSAMPLE_RULES_LLAMA_CPP, 3, 1.0f, 3 },
+    { "llama.cpp: exactly k, half of it", 1000, CLSAMPLE_RULES_LLAMA_CPP, 300, 0.5f, 150 },
+    { "llama.cpp: k of one", 64, CLSAMPLE_RULES_LLAMA_CPP, 1, 1.0f, 1 },
+};
+START_TEST(ties_exact)
+{
+    const clsample_params p = params_of(0.7f, 0.0f, ties[_i].top_k, ties[_i].top_p, ties[_i].rules);
+    const uint32_t n = ties[_i].vocab;
+    float *x = test_alloc(n * sizeof *x);
+
+    for (uint32_t i = 0; i < n; i++)
+        x[i] = 1.25f;
+    outcome o = run_rows(&p, x, 1, n);
+    ck_assert_msg(o.results[0].kept == ties[_i].kept, "%s: %lu", ties[_i].what, (unsigned long)o.results[0].kept);
+    for (uint32_t i = 0; i < n; i++)
+        ck_assert_msg((o.masked[i] != -INFINITY) == (i < ties[_i].kept), "%s: token %lu", ties[_i].what,
+                      (unsigned long)i);
+    outcome_free(&o);
+    free(x);
+}
+END_TEST
+
+/* Min-p 1 under the seed rules: off in a draw, the most probable tokens in the filter alone. */
+START_TEST(min_p_one)
+{
+    static const float x[6] = { 1.0f, 3.0f, -2.0f, 3.0f, 2.999f, -INFINITY };
+    static const uint32_t drawn[4] = { 5, 2, 2, 2 };
+
+    for (uint32_t rules = 0; rules < 4; rules++) {
+        const clsample_params p = params_of(1.0f, 1.0f, 0, 1.0f, rules);
+        outcome o = run_rows(&p, x, 1, 6);
+
+        ck_assert_uint_eq(o.results[0].kept, drawn[rules]);
+        ck_assert_uint_eq(count_kept(o.masked, 6), 2);
+        ck_assert_float_eq(o.masked[1], 3.0f);
+        ck_assert_float_eq(o.masked[3], 3.0f);
+        ck_assert_float_eq(o.p[1], 0.5f);
+        outcome_free(&o);
+    }
+}
+END_TEST
+
+/* Under the seed rules min-p keeps what is within 1e-9 of the largest probability. With n nearly equal logits that
+ * is a logit within n * 1e-9; the others demand the fraction itself. */
+START_TEST(min_p_band)
+{
+    const uint32_t n = test_scaled("min_p_band vocabulary", 262144, 4096);
+    const float min_p = _i == 0 ? 1.0f : 0.9999999f, near = -0.5e-9f * (float)n, far = -2e-9f * (float)n;
+    float *x = test_alloc(n * sizeof *x);
+
+    for (uint32_t i = 0; i < n; i++)
+        x[i] = i % 2 ? near : far;
+    x[n / 3] = 0.0f;
+    for (uint32_t rules = 0; rules < 3; rules += 2) { /* seed, vllm */
+        const clsample_params p = params_of(1.0f, min_p, 0, 1.0f, rules);
+        const uint32_t odd = n / 2 - (n / 3) % 2, want = rules == CLSAMPLE_RULES_SEED ? odd + 1 : 1;
+        outcome o = run_rows(&p, x, 1, n);
+
+        ck_assert_uint_eq(count_kept(o.masked, n), want);
+        if (min_p < 1.0f) { ck_assert_uint_eq(o.results[0].kept, want); }
+        outcome_free(&o);
+    }
+    free(x);
+}
+END_TEST
+
+START_TEST(top_k_above_vocab)
+{
+    static const uint32_t k[] = { 5, 6, 1000, 1048577, 0xffffffffu };
+    static const float x[5] = { 0.5f, -INFINITY, 2.0f, 1.0f, -3.0f };
+
+    for (uint32_t rules = 0; rules < 4; rules++) {
+        const clsample_params p = params_of(0.9f, 0.0f, k[_i], 1.0f, rules);
+        outcome o = run_rows(&p, x, 1, 5);
+
+        ck_assert_uint_eq(o.results[0].kept, 4);
+        check_row(x, 5, &p, &o, 0, "top_k above the vocabulary");
+        outcome_free(&o);
+    }
+}
+END_TEST
+
+/* ---- What is written ---- */
+
+/* Logits of every size, denormals too, over temperatures of every size. */
+START_TEST(masked_logits_are_rounded_once)
+{
+    enum { N = 1024 };
+    static const float t[] = { 0.8f, 1.0f, 3.0f, 1e-9f, 1e12f, 0.1f, 7.25e5f, 1e-3f, 1.9999999f };
+    const clsample_params p = params_of(t[_i], 0.0f, 0, 1.0f, CLSAMPLE_RULES_SEED);
+    test_rng r = { 77u + (uint64_t)_i };
+    float x[N], masked[N];
+
+    for (size_t i = 0; i < N; i++) {
+        const uint32_t bits = (uint32_t)rng_next(&r);
+
+        memcpy(&x[i], &bits, sizeof bits);
+        if (!isfinite(x[i])) { x[i] = -0.0f; }
+    }
+    host_filter(&p, 1, x, 1, N, CLSAMPLE_MASKED_LOGITS, masked);
+    check_values(x, masked, N, t[_i], "random bits");
+    /* Nothing is filtered: what is -inf must be a quotient that overflows. */
+    for (size_t i = 0; i < N; i++)
+        ck_assert(masked[i] != -INFINITY || x[i] / t[_i] == -INFINITY);
+}
+END_TEST
+
+/* Temperatures outside [1e-9, 1e12] count as these. */
+START_TEST(temperature_clamped)
+{
+    static const float x[3] = { 1.0f, -2.0f, 0.25f };
+    static const float t[][2] = { { 1e-30f, 1e-9f }, { 1e-45f, 1e-9f }, { 3e38f, 1e12f } };
+    float masked[3];
+    const clsample_params p = params_of(t[_i][0], 0.0f, 0, 1.0f, CLSAMPLE_RULES_SEED);
+
+    host_filter(&p, 1, x, 1, 3, CLSAMPLE_MASKED_LOGITS, masked);
+    check_values(x, masked, 3, t[_i][1], "clamped");
+}
+END_TEST
+
+START_TEST(greedy_filter)
+{
+    static const float x[5] = { -1.0f, 2.5f, NAN, 2.5f, 0.0f };
+    clsample_params p[2] = { params_of(0.0f, 0.5f, 3, 0.5f, CLSAMPLE_RULES_SEED),
+                             params_of(0.5f, 0.0f, 0, 1.0f, CLSAMPLE_RULES_LLAMA_CPP) };
+    float masked[5], prob[5];
+
+    p[1].flags = CLSAMPLE_GREEDY;
+    host_filter(&p[_i], 1, x, 1, 5, CLSAMPLE_MASKED_LOGITS, masked);
+    host_filter(&p[_i], 1, x, 1, 5, CLSAMPLE_PROBABILITIES, prob);
+    for (uint32_t i = 0; i < 5; i++) {
+        ck_assert_float_eq(masked[i], i == 1 ? 2.5f : -INFINITY);
+        ck_assert_float_eq(prob[i], i == 1 ? 1.0f : 0.0f);
+    }
+}
+END_TEST
+
+/* ---- Published implementations ---- */
+
+/* The article's code: the ids after each stage, then what a draw would use. */
+START_TEST(golden_seed)
+{
+    const golden_case *g = &golden[_i];
+    clsample_params p = params_of(g->params.temperature, g->params.min_p, 0, 1.0f, CLSAMPLE_RULES_SEED);
+    float *masked = test_alloc(g->vocab * sizeof *masked);
+
+    if (g->min_p.present) {
+        host_filter(&p, 1, g->x, 1, g->vocab, CLSAMPLE_MASKED_LOGITS, masked);
+        check_ids(masked, g->vocab, &g->min_p, g->name, "min-p");
+    }
+    if (g->top_k.present) {
+        p.top_k = g->params.top_k;
+        host_filter(&p, 1, g->x, 1, g->vocab, CLSAMPLE_MASKED_LOGITS, masked);
+        check_ids(masked, g->vocab, &g->top_k, g->name, "top-k");
+    }
+    free(masked);
+
+    outcome o = run_rows(&g->params, g->x, 1, g->vocab);
+    check_ids(o.masked, g->vocab, &g->top_p, g->name, "top-p");
+    check_ids(o.masked, g->vocab, &g->kept, g->name, "all");
+    check_row(g->x, g->vocab, &g->params, &o, 0, g->name);
+    /* It computes in float32: 1e-4 covers the rounding of logits of 80 over a temperature of 0.3. */
+    for (uint32_t i = 0; i < g->n_probs; i++)
+        ck_assert_double_le(fabs((double)o.p[g->kept.ids[i]] - g->probs[i]), g->probs[i] * 1e-4 + REF_UNIT);
+    outcome_free(&o);
+}
+END_TEST
+
+/* Transformers, llama.cpp, and every greedy choice. */
+START_TEST(golden_peers)
+{
+    const golden_case *g = &golden[_i];
+    clsample_params p[3] = { g->params, g->params, g->params };
+    float *x = test_alloc(3 * g->vocab * sizeof *x), *masked = test_alloc(3 * g->vocab * sizeof *masked);
+
+    for (size_t i = 0; i < 3; i++)
+        memcpy(x + i * g->vocab, g->x, g->vocab * sizeof *x);
+    p[0].rules = CLSAMPLE_RULES_TRANSFORMERS;
+    p[1].rules = CLSAMPLE_RULES_LLAMA_CPP;
+    p[2].flags = CLSAMPLE_GREEDY;
+    host_filter(p, 3, x, 3, g->vocab, CLSAMPLE_MASKED_LOGITS, masked);
+    check_ids(masked, g->vocab, &g->transformers, g->name, "transformers");
+    check_ids(masked + g->vocab, g->vocab, &g->llama_cpp, g->name, "llama.cpp");
+    int32_t best = g->greedy;
+    const id_set greedy = { true, 1, &best };
+    check_ids(masked + 2 * g->vocab, g->vocab, &greedy, g->name, "greedy");
+    free(x);
+    free(masked);
+}
+END_TEST
+
+/* ---- Random rows ---- */
+
+static const uint32_t sizes[] = { 1,    2,    63,   64,   65,   127,  128,    255,    256,    257,
+                                  1000, 1023, 1024, 1025, 4095, 4096, 4099, 32768, 151936, 262144, 1048576 };
+
+/* Each filter is off in about every third set. */
+static clsample_params params_random(test_rng *r, uint32_t rules)
+{
+    static const float t[] = { 0.3f, 0.7f, 0.8f, 1.0f, 1.0f, 1.5f, 4.0f };
+    static const float min_p[] = { 0.0f, 0.0f, 1e-4f, 0.02f, 0.1f, 0.5f, 0.999f };
+    static const uint32_t k[] = { 0, 0, 1, 2, 10, 50, 300, 3000 };
+    static const float top_p[] = { 1.0f, 1.0f, 1e-6f, 0.3f, 0.7f, 0.9f, 0.95f, 0.99f, 0.9999f };
+    clsample_params p = params_of(t[rng_below(r, COUNT(t))], min_p[rng_below(r, COUNT(min_p))],
+                                  k[rng_below(r, COUNT(k))], top_p[rng_below(r, COUNT(top_p))], rules);
+
+    p.seed = rng_next(r);
+    p.step = rng_next(r);
+    return p;
+}
+
+/* A row of each shape under each of the rules, all in one batch with a set of parameters a row. */
+START_TEST(random_rows)
+{
+    const uint32_t vocab = sizes[_i], some = vocab > 100000 ? 8 : SHAPE_COUNT * 4;
+    const uint32_t rows = vocab > 1000000 ? 2 : dev.slow ? 4 : some;
+    float *x = test_alloc((size_t)rows * vocab * sizeof *x);
+    clsample_params *p = test_alloc(rows * sizeof *p);
+    test_rng r = { 1000u + (uint64_t)_i };
+    char what[160];
+
+    for (uint32_t i = 0; i < rows; i++) {
+        row_random(x + (size_t)i * vocab, vocab, (test_shape)((i + (uint32_t)_i) % SHAPE_COUNT), rng_next(&r));
+        p[i] = params_random(&r, i % 4);
+    }
+    outcome o = run_rows(p, x, rows, vocab);
+    for (uint32_t i = 0; i < rows; i++) {
+        snprintf(what, sizeof what, "seed %d vocab %lu row %lu %s, T %g min_p %g top_k %lu top_p %g rules %lu",
+                 1000 + _i, (unsigned long)vocab, (unsigned long)i,
+                 shape_name((test_shape)((i + (uint32_t)_i) % SHAPE_COUNT)), (double)p[i].temperature,
+                 (double)p[i].min_p, (unsigned long)p[i].top_k, (double)p[i].top_p, (unsigned long)p[i].rules);
+        check_row(x + (size_t)i * vocab, vocab, &p[i], &o, i, what);
+    }
+    outcome_free(&o);
+    free(x);
+    free(p);
+}
+END_TEST
+
+/* Many small rows: more boundaries for the price. */
+START_TEST(random_small_rows)
+{
+    enum { ROWS = 64 };
+    test_rng r = { 5000u + (uint64_t)_i };
+    const uint32_t vocab = 1 + rng_below(&r, dev.slow ? 130 : 700);
+    float *x = test_alloc(ROWS * vocab * sizeof *x);
+    clsample_params p[ROWS];
+    char what[80];
+
+    for (uint32_t i = 0; i < ROWS; i++) {
+        row_random(x + i * vocab, vocab, (test_shape)rng_below(&r, SHAPE_COUNT), rng_next(&r));
+        p[i] = params_random(&r, rng_below(&r, 4));
+    }
+    outcome o = run_rows(p, x, ROWS, vocab);
+    for (uint32_t i = 0; i < ROWS; i++) {
+        snprintf(what, sizeof what, "seed %d vocab %lu row %lu", 5000 + _i, (unsigned long)vocab, (unsigned long)i);
+        check_row(x + i * vocab, vocab, &p[i], &o, i, what);
+    }
+    outcome_free(&o);
+    free(x);
+}
+END_TEST
+
+/* ---- Half types ---- */
+
+/* The same values as 16-bit floats and as float32 give the same bits everywhere. */
+START_TEST(half_types_like_float)
+{
+    enum { ROWS = 4 };
+    static const uint32_t vocabs[] = { 1, 31, 64, 1000, 4099 };
+    const uint32_t dtype = _i % 2 ? CLSAMPLE_BF16 : CLSAMPLE_F16, vocab = vocabs[_i / 2], n = ROWS * vocab;
+    float *x = test_alloc(n * sizeof *x), *out[2];
+    clsample_params p[ROWS];
+    clsample_result results[2][ROWS];
+    test_rng r = { 300u + (uint64_t)_i };
+
+    for (uint32_t i = 0; i < ROWS; i++) {
+        row_random(x + i * vocab, vocab, (test_shape)rng_below(&r, SHAPE_COUNT), rng_next(&r));
+        p[i] = params_random(&r, i);
+    }
+    x[0] = 0x1p-20f; /* a denormal half */
+    uint16_t *half = dtype_convert(x, n, dtype);
+    for (uint32_t i = 0; i < n; i++)
+        x[i] = dtype == CLSAMPLE_F16 ? half_to_float(half[i]) : bf16_to_float(half[i]);
+    const clsample_logits in[2] = { logits_of(dev_upload(x, n * sizeof *x), CLSAMPLE_F32, ROWS, vocab),
+                                    logits_of(dev_upload(half, n * sizeof *half), dtype, ROWS, vocab) };
+    for (size_t i = 0; i < 2; i++) {
+        out[i] = test_alloc(2 * n * sizeof *out[i]);
+        dev_filter(p, ROWS, &in[i], CLSAMPLE_MASKED_LOGITS, out[i]);
+        dev_filter(p, ROWS, &in[i], CLSAMPLE_PROBABILITIES, out[i] + n);
+        dev_draw(p, ROWS, &in[i], results[i]);
+        ck_cl(clReleaseMemObject(in[i].mem));
+    }
+    ck_assert_mem_eq(out[0], out[1], 2 * n * sizeof *out[0]);
+    ck_assert_mem_eq(results[0], results[1], sizeof results[0]);
+    free(out[0]);
+    free(out[1]);
+    free(half);
+    free(x);
+}
+END_TEST
+
+static Suite *make(void)
+{
+    Suite *s = suite_create("filters");
+    TCase *known = tcase_create("known"), *published = tcase_create("published"), *random = tcase_create("random");
+    const int cases = (int)test_scaled("golden cases", 180, 24);
+
+    tcase_add_loop_test(known, worked_example, 0, (int)COUNT(worked_stages));
+    tcase_add_test(known, worked_example_chained);
+    tcase_add_loop_test(known, ties_exact, 0, (int)COUNT(ties));
+    tcase_add_test(known, min_p_one);
+    tcase_add_loop_test(known, min_p_band, 0, 2);
+    tcase_add_loop_test(known, top_k_above_vocab, 0, 5);
+    tcase_add_loop_test(known, masked_logits_are_rounded_once, 0, 9);
+    tcase_add_loop_test(known, temperature_clamped, 0, 3);
+    tcase_add_loop_test(known, greedy_filter, 0, 2);
+    suite_add_tcase(s, known);
+    tcase_add_unchecked_fixture(published, load, NULL);
+    tcase_add_loop_test(published, golden_seed, 0, cases);
+    tcase_add_loop_test(published, golden_peers, 0, cases);
+    suite_add_tcase(s, published);
+    tcase_add_unchecked_fixture(random, NULL, unload);
+    tcase_add_loop_test(random, random_rows, 0, (int)test_scaled("random_rows sizes", COUNT(sizes), 17));
+    tcase_add_loop_test(random, random_small_rows, 0, (int)test_scaled("random_small_rows", 40, 2));
+    tcase_add_loop_test(random, half_types_like_float, 0, 10);
+    suite_add_tcase(s, random);
+    return s;
+}
+
+int main(void)
+{
+    return test_main(make);
+}

@@ -1,0 +1,550 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli.h"
+
+#include <errno.h>
+#include <float.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FIRST_OPTION 256 /* getopt's code of option 0: above any character */
+#define CACHE_PATH 4096  /* bytes */
+#define HELP_COLUMN 26   /* where the help's explanations begin */
+
+static const char *const rules_names[] = { "seed", "transformers", "vllm", "llama.cpp", NULL };
+
+/* ---- How a command ends ---- */
+
+int cli_fail(cli *c, int exit_code, const char *code, const char *format, ...)
+{
+    va_list args;
+
+    snprintf(c->code, sizeof c->code, "%s", code);
+    va_start(args, format);
+    vsnprintf(c->message, sizeof c->message, format, args);
+    va_end(args);
+    return exit_code;
+}
+
+int cli_fail_memory(cli *c)
+{
+    return cli_fail(c, CLI_FAILED, "E_MEMORY", "out of host memory");
+}
+
+int cli_fail_library(cli *c)
+{
+    const clsample_error *e = clsample_last_error();
+    const bool device = e->status == CLSAMPLE_E_NO_DEVICE || e->status == CLSAMPLE_E_DEVICE;
+
+    if (e->log[0]) {
+        free(c->log);
+        c->log = strdup(e->log);
+    }
+    return cli_fail(c, device ? CLI_NO_DEVICE : CLI_FAILED, clsample_status_name(e->status), "%s",
+                    e->message);
+}
+
+int cli_fail_opencl(cli *c, cl_int error, const char *call)
+{
+    return cli_fail(c, CLI_FAILED, clsample_status_name(CLSAMPLE_E_OPENCL), "%s failed with OpenCL error %d",
+                    call, (int)error);
+}
+
+int cli_result(cli *c, json_t *object)
+{
+    if (!object) return cli_fail_memory(c);
+    json_decref(c->result);
+    c->result = object;
+    return CLI_DONE;
+}
+
+/* The failure as {"error": ...}, beside what the command already has to say. */
+static bool add_error(cli *c)
+{
+    json_t *error = json_pack("{s:s, s:o}", "code", c->code, "message", cli_json_text(c->message));
+
+    if (!c->result) c->result = json_object();
+    if (error && c->log) json_object_set_new(error, "log", cli_json_text(c->log));
+    return json_object_set_new(c->result, "error", error) == 0;
+}
+
+static void print_json(cli *c, bool failed)
+{
+    const size_t flags =
+        JSON_REAL_PRECISION(9); /* as many digits as a float needs to be read back unchanged */
+
+    if (failed && !add_error(c)) {
+        puts("{\"error\": {\"code\": \"E_MEMORY\", \"message\": \"out of host memory\"}}");
+    } else if (c->result && json_dumpf(c->result, stdout, flags) == 0) {
+        putchar('\n');
+    }
+}
+
+int cli_finish(cli *c, int exit_code)
+{
+    const char *space = c->command[0] ? " " : "";
+    const bool failed = exit_code != CLI_DONE;
+
+    fflush(stdout); /* data before messages where both go to one terminal */
+    if (failed) fprintf(stderr, "clsample%s%s: %s\n", space, c->command, c->message);
+    if (failed && c->log) fprintf(stderr, "%s\n", c->log);
+    if (c->json) print_json(c, failed);
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        fprintf(stderr, "clsample%s%s: cannot write to standard output: %s\n", space, c->command,
+                strerror(errno));
+        exit_code = CLI_FAILED;
+    }
+    json_decref(c->result);
+    free(c->log);
+    return exit_code;
+}
+
+/* ---- Numbers ---- */
+
+/* Only what strtod() is to see: no space, no hexadecimal, no "infinity" by surprise. */
+static bool plain_number(const char *text, size_t length)
+{
+    return length > 0 && strspn(text, "+-.0123456789eE") >= length;
+}
+
+static bool special_number(const char *text, size_t length)
+{
+    static const char *const names[] = { "inf", "infinity", "nan" };
+    const size_t sign = length > 0 && (text[0] == '-' || text[0] == '+');
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (length - sign != strlen(names[i])) continue;
+        size_t same = 0;
+        while (same < length - sign && (text[sign + same] | 0x20) == names[i][same])
+            same++;
+        if (same == length - sign) return true;
+    }
+    return false;
+}
+
+bool cli_parse_float(const char *text, size_t length, bool special, float *value)
+{
+    char copy[64];
+    char *end = NULL;
+
+    if (length >= sizeof copy) return false;
+    if (!plain_number(text, length) && !(special && special_number(text, length))) return false;
+    memcpy(copy, text, length);
+    copy[length] = 0;
+    errno = 0;
+    *value = strtof(copy, &end);
+    if (end != copy + length || end == copy) return false;
+    if (errno == ERANGE && fabsf(*value) > 1) return false;
+    if (errno == ERANGE && *value == 0) *value = copy[0] == '-' ? -FLT_MIN : FLT_MIN;
+    return true;
+}
+
+static bool parse_u64(const char *text, uint64_t *value)
+{
+    char *end = NULL;
+
+    if (!text[0] || text[strspn(text, "0123456789")]) return false;
+    errno = 0;
+    const unsigned long long number = strtoull(text, &end, 10);
+    if (errno != 0 || *end) return false;
+    *value = number;
+    return true;
+}
+
+static bool parse_u32(const char *text, double min, double max, uint32_t *value)
+{
+    uint64_t number = 0;
+
+    if (!parse_u64(text, &number) || (double)number < min || (double)number > max) return false;
+    *value = (uint32_t)number;
+    return true;
+}
+
+/* The range is checked before the number is rounded to a float. */
+static bool parse_ranged_float(const cli_option *o, const char *text)
+{
+    float number = 0;
+
+    if (!cli_parse_float(text, strlen(text), false, &number)) return false;
+    const double exact = strtod(text, NULL);
+    if (exact > o->max || exact < o->min || (o->above && number <= (float)o->min)) return false;
+    *(float *)o->target = number + 0.0f; /* -0 becomes 0 */
+    return true;
+}
+
+static bool parse_choice(const cli_option *o, const char *text)
+{
+    for (uint32_t i = 0; o->choices[i]; i++) {
+        if (strcmp(text, o->choices[i]) == 0) {
+            *(uint32_t *)o->target = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- Options ---- */
+
+void cli_add(cli_options *o, cli_option option)
+{
+    if (o->count < CLI_MAX_OPTIONS) o->list[o->count++] = option;
+}
+
+void cli_add_heading(cli_options *o, const char *text)
+{
+    cli_add(o, (cli_option){ .kind = CLI_HEADING, .name = text });
+}
+
+void cli_add_common(cli_options *o, cli *c)
+{
+    cli_add_heading(o, "Output");
+    cli_add(o, (cli_option){ .kind = CLI_SWITCH,
+                             .name = "json",
+                             .target = &c->json,
+                             .help = "print one JSON object, also on failure" });
+    cli_add(
+        o, (cli_option){ .kind = CLI_SWITCH, .name = "help", .target = &o->help, .help = "print this text" });
+}
+
+void cli_add_device(cli_options *o, const char **selector)
+{
+    cli_add_heading(o, "Device");
+    cli_add(o,
+            (cli_option){ .kind = CLI_TEXT,
+                          .name = "device",
+                          .value = "SEL",
+                          .target = (void *)selector,
+                          .help = "P:D as `clsample devices` numbers them, cpu, gpu, accelerator, or a part\n"
+                                  "of \"platform / device\"; else CLSAMPLE_DEVICE, else the best" });
+}
+
+static void add_filters(cli_options *o, clsample_params *p)
+{
+    cli_add(o, (cli_option){ .kind = CLI_FLOAT,
+                             .name = "temperature",
+                             .value = "T",
+                             .target = &p->temperature,
+                             .max = FLT_MAX,
+                             .help = "divide the logits by T; 0 is greedy (1)" });
+    cli_add(o, (cli_option){
+                   .kind = CLI_FLOAT,
+                   .name = "min-p",
+                   .value = "P",
+                   .target = &p->min_p,
+                   .max = 1,
+                   .help = "keep tokens of at least P times the best one's probability; 0 is off (0)" });
+    cli_add(o, (cli_option){ .kind = CLI_U32,
+                             .name = "top-k",
+                             .value = "K",
+                             .target = &p->top_k,
+                             .max = UINT32_MAX,
+                             .help = "keep the K best tokens; 0 is off (0)" });
+    cli_add(o, (cli_option){ .kind = CLI_FLOAT,
+                             .name = "top-p",
+                             .value = "P",
+                             .target = &p->top_p,
+                             .max = 1,
+                             .above = true,
+                             .help = "keep the best tokens that make up P; 1 is off (1)" });
+}
+
+void cli_add_sampling(cli_options *o, clsample_params *p)
+{
+    cli_add_heading(o, "Sampling (defaults in parentheses)");
+    add_filters(o, p);
+    cli_add(o, (cli_option){ .kind = CLI_BIT,
+                             .name = "greedy",
+                             .target = &p->flags,
+                             .bit = CLSAMPLE_GREEDY,
+                             .help = "take the largest logit, as with --temperature 0" });
+    cli_add(o, (cli_option){ .kind = CLI_U64,
+                             .name = "seed",
+                             .value = "N",
+                             .target = &p->seed,
+                             .help = "of the random numbers (0)" });
+    cli_add(o, (cli_option){ .kind = CLI_U64,
+                             .name = "step",
+                             .value = "N",
+                             .target = &p->step,
+                             .help = "number of the first token within its text (0)" });
+    cli_add(o,
+            (cli_option){ .kind = CLI_CHOICE,
+                          .name = "rules",
+                          .value = "NAME",
+                          .target = &p->rules,
+                          .choices = rules_names,
+                          .help = "whose order of filters: seed, transformers, vllm or llama.cpp (seed)" });
+}
+
+const char *cli_rules_name(uint32_t rules)
+{
+    return rules <= CLSAMPLE_RULES_LLAMA_CPP ? rules_names[rules] : "unknown";
+}
+
+/* What a value may be, as a phrase after "allowed is". */
+static void allowed_values(const cli_option *o, char *text, size_t size)
+{
+    size_t used = 0;
+
+    if (o->kind == CLI_FLOAT) {
+        snprintf(text, size, "a number %s %g%s %g", o->above ? "above" : "from", o->min,
+                 o->above ? ", at most" : " to", o->max);
+    } else if (o->kind == CLI_U32) {
+        snprintf(text, size, "a whole number from %.0f to %.0f", o->min, o->max);
+    } else if (o->kind == CLI_U64) {
+        snprintf(text, size, "a whole number from 0 to %" PRIu64, UINT64_MAX);
+    } else {
+        for (uint32_t i = 0; o->choices && o->choices[i] && used < size; i++) {
+            const char *separator = i == 0 ? "" : o->choices[i + 1] ? ", " : " or ";
+            const int n = snprintf(text + used, size - used, "%s%s", separator, o->choices[i]);
+            used += n > 0 ? (size_t)n : 0;
+        }
+    }
+}
+
+static int set_option(cli *c, const cli_option *o, const char *text)
+{
+    char allowed[128] = "";
+    bool ok = true;
+
+    switch (o->kind) {
+    case CLI_HEADING: break;
+    case CLI_SWITCH: *(bool *)o->target = true; break;
+    case CLI_BIT: *(uint32_t *)o->target |= o->bit; break;
+    case CLI_TEXT: *(const char **)o->target = text; break;
+    case CLI_CHOICE: ok = parse_choice(o, text); break;
+    case CLI_U32: ok = parse_u32(text, o->min, o->max, o->target); break;
+    case CLI_U64: ok = parse_u64(text, o->target); break;
+    case CLI_FLOAT: ok = parse_ranged_float(o, text); break;
+    }
+    if (ok) return CLI_GO;
+    allowed_values(o, allowed, sizeof allowed);
+    return cli_fail_usage(c, "--%s \"%s\": allowed is %s", o->name, text, allowed);
+}
+
+/* What getopt_long() refused: `code` is its answer, '?' or ':'. */
+static int refuse_option(cli *c, const cli_options *o, int code, char **argv)
+{
+    if (code == ':' && optopt >= FIRST_OPTION) {
+        const cli_option *option = &o->list[optopt - FIRST_OPTION];
+        return cli_fail_usage(c, "--%s needs a value %s", option->name, option->value);
+    }
+    if (optopt >= FIRST_OPTION) {
+        return cli_fail_usage(c, "%s: --%s takes no value", argv[optind - 1],
+                              o->list[optopt - FIRST_OPTION].name);
+    }
+    if (optopt > 0) {
+        return cli_fail_usage(c, "unknown option -%c; clsample %s --help lists the options", optopt,
+                              c->command);
+    }
+    return cli_fail_usage(c, "unknown or ambiguous option %s; clsample %s --help lists the options",
+                          argv[optind - 1], c->command);
+}
+
+/* One option of the help; a newline in its text goes on in the same column. */
+static void print_option(FILE *to, const cli_option *o)
+{
+    char left[64];
+
+    snprintf(left, sizeof left, "  --%s%s%s", o->name, o->value ? " " : "", o->value ? o->value : "");
+    fprintf(to, "%-*s", HELP_COLUMN, left);
+    for (const char *p = o->help; *p; p++) {
+        putc(*p, to);
+        if (*p == '\n') fprintf(to, "%*s", HELP_COLUMN, "");
+    }
+    putc('\n', to);
+}
+
+static void print_help(FILE *to, const cli *c, const cli_options *o)
+{
+    fprintf(to, "usage: clsample %s %s\n\n%s\n", c->command, o->usage, o->purpose);
+    for (size_t i = 0; i < o->count; i++) {
+        if (o->list[i].kind == CLI_HEADING) {
+            fprintf(to, "\n%s\n", o->list[i].name);
+        } else {
+            print_option(to, &o->list[i]);
+        }
+    }
+}
+
+static int show_help(cli *c, const cli_options *o)
+{
+    char *text = NULL;
+    size_t size = 0;
+    int code = CLI_DONE;
+
+    if (!c->json) {
+        print_help(stdout, c, o);
+        return CLI_DONE;
+    }
+    FILE *memory = open_memstream(&text, &size);
+    if (!memory) return cli_fail_memory(c);
+    print_help(memory, c, o);
+    code = fclose(memory) == 0 ? cli_result(c, json_pack("{s:s}", "help", text)) : cli_fail_memory(c);
+    free(text);
+    return code;
+}
+
+/* The table in getopt's own form; headings stay, under a name that nobody types, so that indices agree. */
+static void fill_getopt(const cli_options *o, struct option *table)
+{
+    for (size_t i = 0; i < o->count; i++) {
+        const bool heading = o->list[i].kind == CLI_HEADING;
+        table[i].name = heading ? "\n" : o->list[i].name;
+        table[i].has_arg = o->list[i].value ? required_argument : no_argument;
+        table[i].val = FIRST_OPTION + (int)i;
+    }
+}
+
+int cli_parse(cli *c, cli_options *o, int argc, char **argv)
+{
+    struct option table[CLI_MAX_OPTIONS + 1] = { { 0 } };
+    int code = CLI_GO;
+    int got = 0;
+
+    fill_getopt(o, table);
+    opterr = 0;
+    optind = 1;
+    while (code == CLI_GO && (got = getopt_long(argc, argv, ":h", table, NULL)) != -1) {
+        if (got == 'h') {
+            o->help = true;
+        } else if (got >= FIRST_OPTION) {
+            code = set_option(c, &o->list[got - FIRST_OPTION], optarg);
+        } else {
+            code = refuse_option(c, o, got, argv);
+        }
+    }
+    if (code != CLI_GO) return code;
+    if (o->help) return show_help(c, o);
+    o->args = argv + optind;
+    o->n_args = argc - optind;
+    if (o->n_args > o->max_args) {
+        return cli_fail_usage(c, "argument \"%s\" is one too many; clsample %s --help says what is taken",
+                              o->args[o->max_args], c->command);
+    }
+    return CLI_GO;
+}
+
+/* ---- Device ---- */
+
+const char *cli_selector(const char *option, const char **source)
+{
+    const char *variable = getenv("CLSAMPLE_DEVICE");
+    const bool from_variable = !option && variable && variable[0];
+
+    if (source) *source = option ? "--device" : from_variable ? "CLSAMPLE_DEVICE" : NULL;
+    return from_variable ? variable : option;
+}
+
+/* Name the cache folder in `options`; one whose path is too long costs the cache, nothing else. */
+static void use_cache(clsample_options *options, char *folder, size_t size)
+{
+    if (clsample_default_cache_dir(folder, size) == CLSAMPLE_OK && folder[0]) options->cache_dir = folder;
+}
+
+int cli_devices_open(cli *c, clsample_devices **list)
+{
+    clsample_options options = CLSAMPLE_OPTIONS_INIT;
+    char cache[CACHE_PATH];
+
+    use_cache(&options, cache, sizeof cache);
+    return clsample_devices_open(&options, list) == CLSAMPLE_OK ? CLI_DONE : cli_fail_library(c);
+}
+
+static int select_device(cli *c, const char *selector, cli_device *device)
+{
+    size_t index = 0;
+
+    if (selector && !selector[0]) {
+        return cli_fail_usage(
+            c, "--device \"\": allowed is P:D, cpu, gpu, accelerator or a part of a device's name");
+    }
+    const int code = cli_devices_open(c, &device->list);
+    if (code != CLI_DONE) return code;
+    if (clsample_devices_select(device->list, selector, &index) != CLSAMPLE_OK) return cli_fail_library(c);
+    device->info = clsample_devices_info(device->list, index);
+    if (!c->json) {
+        fprintf(stderr, "device %s %s / %s\n", device->info->selector, device->info->platform,
+                device->info->name);
+    }
+    return CLI_DONE;
+}
+
+int cli_device_open(cli *c, const char *selector, cli_device *device)
+{
+    clsample_options options = CLSAMPLE_OPTIONS_INIT;
+    char cache[CACHE_PATH];
+    cl_int error = CL_SUCCESS;
+
+    const int code = select_device(c, cli_selector(selector, NULL), device);
+    if (code != CLI_DONE) return code;
+    const cl_device_id id = device->info->device_id;
+    const cl_context_properties properties[] = { CL_CONTEXT_PLATFORM,
+                                                 (cl_context_properties)device->info->platform_id, 0 };
+    device->context = clCreateContext(properties, 1, &id, NULL, NULL, &error);
+    if (error != CL_SUCCESS) return cli_fail_opencl(c, error, "clCreateContext");
+    device->queue = clCreateCommandQueue(device->context, id, 0, &error);
+    if (error != CL_SUCCESS) return cli_fail_opencl(c, error, "clCreateCommandQueue");
+    use_cache(&options, cache, sizeof cache);
+    options.flags = CLSAMPLE_NO_SELF_CHECK; /* the selection ran it */
+    if (clsample_create(device->context, id, &options, &device->ctx) != CLSAMPLE_OK)
+        return cli_fail_library(c);
+    return CLI_DONE;
+}
+
+void cli_device_close(cli_device *device)
+{
+    clsample_destroy(device->ctx);
+    if (device->queue) clReleaseCommandQueue(device->queue);
+    if (device->context) clReleaseContext(device->context);
+    clsample_devices_close(device->list);
+}
+
+cl_mem cli_upload(cli *c, const cli_device *device, const void *data, size_t bytes, const char *what)
+{
+    cl_int error = CL_SUCCESS;
+    /* OpenCL 1.2 takes host memory as not const, but only reads it under this flag. */
+    cl_mem mem = clCreateBuffer(device->context, CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR, bytes,
+                                (void *)(uintptr_t)data, &error);
+
+    if (error != CL_SUCCESS) {
+        cli_fail_opencl(c, error, what);
+        return NULL;
+    }
+    return mem;
+}
+
+/* ---- JSON ---- */
+
+json_t *cli_json_text(const char *text)
+{
+    json_t *string = json_string(text);
+    char *copy = string ? NULL : strdup(text);
+
+    if (!copy) return string;
+    for (char *p = copy; *p; p++) {
+        if ((unsigned char)*p >= 0x80) *p = '?';
+    }
+    string = json_string(copy);
+    free(copy);
+    return string;
+}
+
+json_t *cli_json_number(double number)
+{
+    return isfinite(number) ? json_real(number) : json_null();
+}
+
+json_t *cli_json_device(const clsample_device_info *info)
+{
+    return json_pack("{s:s, s:o, s:o}", "selector", info->selector, "platform", cli_json_text(info->platform),
+                     "name", cli_json_text(info->name));
+}
+
+bool cli_json_append(json_t *array, json_t *value)
+{
+    return json_array_append_new(array, value) == 0;
+}

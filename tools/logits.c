@@ -1,0 +1,536 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Logits and words from the command line, from .npy files, and from files without a header. */
+#include "cli.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CHUNK \
+    ((size_t)1 << 20) /* bytes read at first; a false header must not cost more memory than its file */
+#define MAX_HEADER ((size_t)1 << 20) /* bytes; real headers have 118 */
+#define MAX_DIMS 4                   /* dimensions told apart in messages; 2 are taken */
+
+static const char *const dtype_names[] = { "f32", "f16", "bf16", NULL };
+
+void cli_add_input(cli_options *o, cli_input *in)
+{
+    cli_add_heading(o, "Input: --logits or --logits-file");
+    cli_add(o, (cli_option){ .kind = CLI_TEXT,
+                             .name = "logits",
+                             .value = "X,X,...",
+                             .target = (void *)&in->list,
+                             .help = "one row of numbers, inf, -inf or nan" });
+    cli_add(o, (cli_option){
+                   .kind = CLI_TEXT,
+                   .name = "logits-file",
+                   .value = "F",
+                   .target = (void *)&in->file,
+                   .help = ".npy of float32 or float16, [vocab] or [rows, vocab]; - is standard input" });
+    cli_add(o, (cli_option){ .kind = CLI_CHOICE,
+                             .name = "raw",
+                             .value = "TYPE",
+                             .target = &in->raw,
+                             .choices = dtype_names,
+                             .help = "the file has no header, only little-endian f32, f16 or bf16" });
+    cli_add(o, (cli_option){ .kind = CLI_U32,
+                             .name = "vocab",
+                             .value = "V",
+                             .target = &in->vocab,
+                             .min = 1,
+                             .max = CLSAMPLE_MAX_VOCAB,
+                             .help = "with --raw: logits in a row" });
+    cli_add(o, (cli_option){ .kind = CLI_U32,
+                             .name = "row",
+                             .value = "I",
+                             .target = &in->row,
+                             .max = CLI_UNSET - 1.0,
+                             .help = "take row I of the file alone" });
+    cli_add(o, (cli_option){ .kind = CLI_TEXT,
+                             .name = "tokens",
+                             .value = "F",
+                             .target = (void *)&in->tokens,
+                             .help = ".json array of strings: the words to show beside token ids" });
+}
+
+size_t cli_dtype_size(uint32_t dtype)
+{
+    return dtype == CLSAMPLE_F32 ? 4 : 2;
+}
+
+/* ---- One row in place ---- */
+
+static int parse_list(cli *c, const char *list, cli_logits *out)
+{
+    size_t count = 1;
+    uint32_t i = 0;
+
+    for (const char *p = list; *p; p++)
+        count += *p == ',';
+    if (count > CLSAMPLE_MAX_VOCAB) {
+        return cli_fail_usage(c, "--logits has %zu numbers; allowed are 1 to %u", count, CLSAMPLE_MAX_VOCAB);
+    }
+    float *row = calloc(count, sizeof *row);
+    if (!row) return cli_fail_memory(c);
+    out->data = (unsigned char *)row;
+    for (const char *p = list;; p++) {
+        p += strspn(p, " ");
+        const size_t whole = strcspn(p, ",");
+        size_t length = whole;
+        while (length > 0 && p[length - 1] == ' ')
+            length--;
+        if (!cli_parse_float(p, length, true, &row[i])) {
+            return cli_fail_usage(c,
+                                  "--logits: number %" PRIu32
+                                  " is \"%.*s\"; allowed are numbers that fit a float, "
+                                  "inf, -inf and nan, with commas between them",
+                                  i, (int)(length < 60 ? length : 60), p);
+        }
+        i++;
+        p += whole;
+        if (!*p) break;
+    }
+    out->dtype = CLSAMPLE_F32;
+    out->rows = 1;
+    out->vocab = i;
+    return CLI_DONE;
+}
+
+/* ---- The header of an .npy file: a Python dictionary in text ---- */
+
+typedef struct npy {
+    char descr[32]; /* e.g. "<f4" */
+    bool fortran;
+    size_t dims; /* may be above MAX_DIMS, which bounds `shape` */
+    uint64_t shape[MAX_DIMS];
+    bool has_descr, has_fortran, has_shape;
+} npy;
+
+typedef struct cursor {
+    const char *at, *end;
+} cursor;
+
+static void skip_space(cursor *s)
+{
+    while (s->at < s->end && isspace((unsigned char)*s->at))
+        s->at++;
+}
+
+static bool accept_text(cursor *s, const char *text)
+{
+    const size_t n = strlen(text);
+
+    skip_space(s);
+    if ((size_t)(s->end - s->at) < n || memcmp(s->at, text, n) != 0) return false;
+    s->at += n;
+    return true;
+}
+
+/* A string in single or double quotes, without escapes; false if it does not fit. */
+static bool parse_string(cursor *s, char *out, size_t size)
+{
+    size_t n = 0;
+
+    skip_space(s);
+    if (s->at >= s->end || (*s->at != '\'' && *s->at != '"')) return false;
+    const char quote = *s->at++;
+    while (s->at < s->end && *s->at != quote && n + 1 < size)
+        out[n++] = *s->at++;
+    out[n] = 0;
+    return s->at < s->end && *s->at++ == quote;
+}
+
+static bool parse_bool(cursor *s, bool *value)
+{
+    *value = accept_text(s, "True");
+    return *value || accept_text(s, "False");
+}
+
+/* A whole number; Python 2 wrote an L after it. */
+static bool parse_size(cursor *s, uint64_t *value)
+{
+    skip_space(s);
+    if (s->at >= s->end || !isdigit((unsigned char)*s->at)) return false;
+    for (*value = 0; s->at < s->end && isdigit((unsigned char)*s->at); s->at++) {
+        const uint64_t digit = (uint64_t)(*s->at - '0');
+        if (*value > (UINT64_MAX - digit) / 10) return false;
+        *value = *value * 10 + digit;
+    }
+    if (s->at < s->end && *s->at == 'L') s->at++;
+    return true;
+}
+
+static bool parse_shape(cursor *s, npy *header)
+{
+    uint64_t size = 0;
+
+    header->dims = 0;
+    if (!accept_text(s, "(")) return false;
+    while (!accept_text(s, ")")) {
+        if (!parse_size(s, &size)) return false;
+        if (header->dims < MAX_DIMS) header->shape[header->dims] = size;
+        header->dims++;
+        if (!accept_text(s, ",")) return accept_text(s, ")");
+    }
+    return true;
+}
+
+static bool parse_entry(cursor *s, npy *header)
+{
+    char key[32];
+    bool *seen = NULL;
+    bool ok = false;
+
+    if (!parse_string(s, key, sizeof key) || !accept_text(s, ":")) return false;
+    if (strcmp(key, "descr") == 0) {
+        seen = &header->has_descr;
+        ok = parse_string(s, header->descr, sizeof header->descr);
+    } else if (strcmp(key, "fortran_order") == 0) {
+        seen = &header->has_fortran;
+        ok = parse_bool(s, &header->fortran);
+    } else if (strcmp(key, "shape") == 0) {
+        seen = &header->has_shape;
+        ok = parse_shape(s, header);
+    }
+    if (!ok || *seen) return false;
+    return *seen = true;
+}
+
+static bool parse_header(const char *text, size_t length, npy *header)
+{
+    cursor s = { text, text + length };
+
+    if (!accept_text(&s, "{")) return false;
+    while (!accept_text(&s, "}")) {
+        if (!parse_entry(&s, header)) return false;
+        if (!accept_text(&s, ",")) {
+            if (!accept_text(&s, "}")) return false;
+            break;
+        }
+    }
+    skip_space(&s);
+    return s.at == s.end && header->has_descr && header->has_fortran && header->has_shape;
+}
+
+/* ---- Reading files ---- */
+
+typedef struct source {
+    FILE *file;
+    const char *name; /* for messages */
+} source;
+
+/* Read at most `limit` bytes into memory that grows with what comes. NULL: out of memory. */
+static unsigned char *read_bytes(FILE *file, size_t limit, size_t *count)
+{
+    size_t room = limit < CHUNK ? limit : CHUNK;
+    unsigned char *bytes = malloc(room ? room : 1);
+
+    *count = 0;
+    while (bytes) {
+        *count += fread(bytes + *count, 1, room - *count, file);
+        if (*count < room || room == limit) break;
+        room = room > limit / 2 ? limit : room * 2;
+        unsigned char *more = realloc(bytes, room);
+        if (!more) free(bytes);
+        bytes = more;
+    }
+    return bytes;
+}
+
+static int fail_read(cli *c, const source *s)
+{
+    return cli_fail_input(c, "%s: cannot be read: %s", s->name, strerror(errno));
+}
+
+/* Read the fixed start and the header's text; *text is owned by the caller, also on failure. */
+static int read_header(cli *c, const source *s, unsigned char **text, size_t *length)
+{
+    unsigned char start[12] = { 0 };
+    size_t got = fread(start, 1, 10, s->file);
+
+    if (ferror(s->file)) return fail_read(c, s);
+    if (got < 6 || memcmp(start, "\x93NUMPY", 6) != 0) {
+        return cli_fail_input(
+            c,
+            "%s: does not begin as an .npy file does; save it with numpy.save, or give --raw and "
+            "--vocab for a file without a header",
+            s->name);
+    }
+    if (got == 10 && (start[6] < 1 || start[6] > 3)) {
+        return cli_fail_input(c, "%s: .npy format version %d.%d; versions 1 to 3 can be read", s->name,
+                              start[6], start[7]);
+    }
+    if (got == 10 && start[6] > 1) got += fread(start + 10, 1, 2, s->file);
+    const size_t fixed = got >= 7 && start[6] > 1 ? 12 : 10;
+    size_t size = (size_t)start[8] | (size_t)start[9] << 8;
+    if (fixed == 12) size |= (size_t)start[10] << 16 | (size_t)start[11] << 24;
+    if (got == fixed && size > MAX_HEADER) {
+        return cli_fail_input(c, "%s: an .npy header of %zu bytes; at most %zu can be read", s->name, size,
+                              MAX_HEADER);
+    }
+    if (got == fixed) {
+        *text = read_bytes(s->file, size, length);
+        if (!*text) return cli_fail_memory(c);
+    }
+    if (got < fixed || *length < size) {
+        return cli_fail_input(c, "%s: ends within the .npy header; write the file again", s->name);
+    }
+    return CLI_DONE;
+}
+
+/* "(16, 49152)" for messages. */
+static const char *shape_text(const npy *header, char *text, size_t size)
+{
+    size_t used = (size_t)snprintf(text, size, "(");
+
+    for (size_t i = 0; i < header->dims && i < MAX_DIMS && used < size; i++) {
+        used += (size_t)snprintf(text + used, size - used, "%s%" PRIu64, i ? ", " : "", header->shape[i]);
+    }
+    if (used < size) {
+        snprintf(text + used, size - used, "%s)",
+                 header->dims > MAX_DIMS ? ", ..."
+                 : header->dims == 1     ? ","
+                                         : "");
+    }
+    return text;
+}
+
+static int check_dtype(cli *c, const source *s, const npy *header, cli_logits *out)
+{
+    if (strcmp(header->descr, "<f4") == 0 || strcmp(header->descr, "<f2") == 0) {
+        out->dtype = header->descr[2] == '4' ? CLSAMPLE_F32 : CLSAMPLE_F16;
+        return CLI_DONE;
+    }
+    return cli_fail_input(
+        c,
+        "%s: its values are '%s'; allowed are '<f4' (float32) and '<f2' (float16), little-endian; "
+        "convert them with array.astype('<f4')",
+        s->name, header->descr);
+}
+
+static int check_shape(cli *c, const source *s, const npy *header, cli_logits *out)
+{
+    char shape[128];
+
+    shape_text(header, shape, sizeof shape);
+    if (header->fortran) {
+        return cli_fail_input(c, "%s: stored in Fortran order; save numpy.ascontiguousarray(array) instead",
+                              s->name);
+    }
+    if (header->dims < 1 || header->dims > 2) {
+        return cli_fail_input(c,
+                              "%s: shape %s; allowed are [vocab] and [rows, vocab]; reshape it with "
+                              "array.reshape(-1, vocab)",
+                              s->name, shape);
+    }
+    const uint64_t rows = header->dims == 2 ? header->shape[0] : 1;
+    const uint64_t vocab = header->shape[header->dims - 1];
+    if (rows < 1 || rows >= CLI_UNSET || vocab < 1 || vocab > CLSAMPLE_MAX_VOCAB) {
+        return cli_fail_input(c, "%s: shape %s; allowed are 1 to %" PRIu32 " rows of 1 to %u logits", s->name,
+                              shape, CLI_UNSET - 1, CLSAMPLE_MAX_VOCAB);
+    }
+    out->rows = (uint32_t)rows;
+    out->vocab = (uint32_t)vocab;
+    return CLI_DONE;
+}
+
+static int read_values(cli *c, const source *s, cli_logits *out)
+{
+    const size_t row = out->vocab * cli_dtype_size(out->dtype);
+    size_t got = 0;
+
+    if (out->rows > SIZE_MAX / row) return cli_fail_memory(c);
+    const size_t want = out->rows * row;
+    out->data = read_bytes(s->file, want, &got);
+    if (!out->data) return cli_fail_memory(c);
+    if (ferror(s->file)) return fail_read(c, s);
+    if (got < want) {
+        return cli_fail_input(c,
+                              "%s: ends after %zu of the %zu bytes of %" PRIu32 " rows of %" PRIu32
+                              " logits; write "
+                              "the file again",
+                              s->name, got, want, out->rows, out->vocab);
+    }
+    if (getc(s->file) != EOF) {
+        return cli_fail_input(c,
+                              "%s: more bytes follow the %zu of %" PRIu32 " rows of %" PRIu32
+                              " logits; write one "
+                              "array a file",
+                              s->name, want, out->rows, out->vocab);
+    }
+    return CLI_DONE;
+}
+
+static int read_npy(cli *c, const source *s, cli_logits *out)
+{
+    npy header = { .dims = 0 };
+    unsigned char *text = NULL;
+    size_t length = 0;
+    int code = read_header(c, s, &text, &length);
+
+    if (code == CLI_DONE && !parse_header((const char *)text, length, &header)) {
+        code = cli_fail_input(
+            c,
+            "%s: its .npy header is not a dictionary of one type, fortran_order and shape, but "
+            "\"%.*s\"; write the file again",
+            s->name, (int)(length < 80 ? length : 80), (const char *)text);
+    }
+    if (code == CLI_DONE) code = check_dtype(c, s, &header, out);
+    if (code == CLI_DONE) code = check_shape(c, s, &header, out);
+    if (code == CLI_DONE) code = read_values(c, s, out);
+    free(text);
+    return code;
+}
+
+static int read_raw(cli *c, const source *s, const cli_input *in, cli_logits *out)
+{
+    const size_t row = in->vocab * cli_dtype_size(in->raw);
+    size_t got = 0;
+
+    out->data = read_bytes(s->file, PTRDIFF_MAX, &got);
+    if (!out->data) return cli_fail_memory(c);
+    if (ferror(s->file)) return fail_read(c, s);
+    if (got == 0 || got % row != 0 || got / row >= CLI_UNSET) {
+        return cli_fail_input(
+            c,
+            "%s: %zu bytes are not a whole number of rows of %zu bytes (--raw %s --vocab %" PRIu32
+            "); check both options",
+            s->name, got, row, dtype_names[in->raw], in->vocab);
+    }
+    out->dtype = in->raw;
+    out->vocab = in->vocab;
+    out->rows = (uint32_t)(got / row);
+    return CLI_DONE;
+}
+
+static int read_file(cli *c, const cli_input *in, cli_logits *out)
+{
+    const bool standard = strcmp(in->file, "-") == 0;
+    const source s = { standard ? stdin : fopen(in->file, "rb"), standard ? "standard input" : in->file };
+
+    if (!s.file) return cli_fail_input(c, "%s: cannot be opened: %s", s.name, strerror(errno));
+    const int code = in->raw == CLI_UNSET ? read_npy(c, &s, out) : read_raw(c, &s, in, out);
+    if (!standard) fclose(s.file);
+    return code;
+}
+
+static int take_row(cli *c, uint32_t row, cli_logits *out)
+{
+    const size_t bytes = out->vocab * cli_dtype_size(out->dtype);
+
+    if (row >= out->rows) {
+        return cli_fail_usage(c, "--row %" PRIu32 ": allowed is 0 to %" PRIu32 ", the rows that there are",
+                              row, out->rows - 1);
+    }
+    memmove(out->data, out->data + row * bytes, bytes);
+    out->rows = 1;
+    out->first_row = row;
+    return CLI_DONE;
+}
+
+/* ---- Words ---- */
+
+static int load_words(cli *c, const char *name, cli_logits *out)
+{
+    json_error_t error;
+    json_t *words =
+        json_load_file(name, JSON_ALLOW_NUL, &error); /* some vocabularies have a token for byte 0 */
+
+    if (!words && error.line < 0) return cli_fail_input(c, "--tokens: %s", error.text);
+    if (!words) return cli_fail_input(c, "--tokens %s: line %d: %s", name, error.line, error.text);
+    out->words = words;
+    if (!json_is_array(words)) {
+        return cli_fail_input(
+            c, "--tokens %s: not an array; allowed is an array of strings, index = token id", name);
+    }
+    for (size_t i = 0; i < json_array_size(words); i++) {
+        if (!json_is_string(json_array_get(words, i))) {
+            return cli_fail_input(
+                c,
+                "--tokens %s: element %zu is not a string; allowed is an array of strings, index = "
+                "token id",
+                name, i);
+        }
+    }
+    return CLI_DONE;
+}
+
+static const json_t *find_word(const cli_logits *logits, int32_t token)
+{
+    return token < 0 ? NULL : json_array_get(logits->words, (size_t)token);
+}
+
+json_t *cli_word(const cli_logits *logits, int32_t token)
+{
+    json_t *word = token < 0 ? NULL : json_array_get(logits->words, (size_t)token);
+
+    return word ? json_incref(word) : json_null();
+}
+
+/* Bytes as C would write them; UTF-8 stays, but for the control characters U+0080 to U+009F. */
+static void print_escaped(FILE *to, const char *text, size_t length)
+{
+    static const char letters[] = "\a\b\f\n\r\t\v";
+
+    for (size_t i = 0; i < length; i++) {
+        const unsigned char byte = (unsigned char)text[i];
+        const char *letter = byte ? strchr(letters, byte) : NULL;
+        if (letter) {
+            fprintf(to, "\\%c", "abfnrtv"[letter - letters]);
+        } else if (byte < 0x20 || byte == 0x7f) {
+            fprintf(to, "\\x%02x", byte);
+        } else if (byte == 0xc2 && i + 1 < length && (unsigned char)text[i + 1] < 0xa0) {
+            fprintf(to, "\\u00%02x", (unsigned char)text[++i]);
+        } else {
+            fprintf(to, byte == '"' || byte == '\\' ? "\\%c" : "%c", byte);
+        }
+    }
+}
+
+void cli_print_word(FILE *to, const cli_logits *logits, int32_t token)
+{
+    const json_t *word = find_word(logits, token);
+
+    if (!word) return;
+    fputs(" \"", to);
+    print_escaped(to, json_string_value(word), json_string_length(word));
+    putc('"', to);
+}
+
+/* ---- All of it ---- */
+
+static int check_usage(cli *c, const cli_input *in)
+{
+    if (!in->list == !in->file) {
+        return cli_fail_usage(c, "%s of --logits and --logits-file given; allowed is one of them",
+                              in->list ? "both" : "none");
+    }
+    if (in->raw != CLI_UNSET && !in->file) {
+        return cli_fail_usage(c, "--raw %s: allowed only with --logits-file", dtype_names[in->raw]);
+    }
+    if ((in->raw != CLI_UNSET) != (in->vocab != 0)) {
+        return cli_fail_usage(c, "--raw and --vocab: allowed only together");
+    }
+    return CLI_DONE;
+}
+
+int cli_logits_load(cli *c, const cli_input *in, cli_logits *out)
+{
+    int code = check_usage(c, in);
+
+    if (code == CLI_DONE) code = in->list ? parse_list(c, in->list, out) : read_file(c, in, out);
+    if (code == CLI_DONE && in->row != CLI_UNSET) code = take_row(c, in->row, out);
+    if (code == CLI_DONE && in->tokens) code = load_words(c, in->tokens, out);
+    if (code != CLI_DONE) cli_logits_free(out);
+    return code;
+}
+
+void cli_logits_free(cli_logits *logits)
+{
+    free(logits->data);
+    json_decref(logits->words);
+    *logits = (cli_logits){ .data = NULL };
+}
