@@ -98,11 +98,17 @@ CLS_FN ulong cls_group_scan(ulong value, __local cls_shared *s, ulong *total)
 /* A 64-bit sum in two 32-bit halves: no 64-bit atomics are needed, and the carry arrives whatever the order. */
 CLS_FN void cls_add(__local uint *low, __local uint *high, ulong value)
 {
+#if CLS_WG == 1
+    const uint before = *low;
+    *low = before + (uint)value;
+    *high += (uint)(value >> 32) + (*low < before);
+#else
     const uint add = (uint)value;
     const uint before = atomic_add(low, add);
     const uint carry = before + add < before;
     const uint rest = (uint)(value >> 32) + carry;
     if (rest) atomic_add(high, rest);
+#endif
 }
 
 /* One digit's histogram: of the kept keys that begin with `prefix`, their number or their mass. */
@@ -168,28 +174,27 @@ CLS_FN uint cls_search(const cls_row *row, const cls_cut *cut, int masses, ulong
 
 /* ---- Ties ---- */
 
-/* Walk the kept ties of `key` in the order of ids, adding their number or mass to `sum`. s->id takes the id of the
- * last one that is met with a sum below `limit` (or equal to it, if `through`), at least the first; s->sum what the
- * first one adds. One work-item walks: ties are few, or the row is degenerate. */
-CLS_FN void cls_tie_cut(const cls_row *row, const cls_cut *cut, uint key, int masses, ulong sum, ulong limit,
-                        int through, __local cls_shared *s)
+/* Walk the kept ties of `key` in blocks [begin, end) in the order of ids, adding their number or mass to `sum`, which
+ * is returned. *first takes the id of the first one and *first_mass what it adds; *last the id of the last one that
+ * is met with a sum below `limit`, or equal to it if `through`. Ids stay as they are if there is none. */
+CLS_FN ulong cls_walk_ties(const cls_row *row, const cls_cut *cut, uint key, int masses, uint begin, uint end,
+                           ulong sum, ulong limit, int through, uint *first, ulong *first_mass, uint *last)
 {
-    uint last = CLS_NO_ID;
-    int open = 1;
-
-    for (uint b = 0; open && b < row->blocks; b++) {
+    for (uint b = begin; b < end; b++) {
         if (row->block[b].x < key) continue;
         const int exponent = cls_weigh(row->block[b].x, row->scale).exponent;
-        for (uint id = b * CLS_BLOCK; open && id < cls_block_end(row, b); id++) {
+        for (uint id = b * CLS_BLOCK; id < cls_block_end(row, b); id++) {
             if (cls_load_key(row->logits, id) != key || !cls_kept(key, id, cut)) continue;
             const ulong mass = masses ? cls_token_mass(row, key, exponent) : 1;
-            if (last == CLS_NO_ID) s->sum = mass;
-            else open = sum < limit || (through && sum == limit);
-            if (open) last = id;
+            if (*first == CLS_NO_ID) {
+                *first = id;
+                *first_mass = mass;
+            }
+            if (sum < limit || (through && sum == limit)) *last = id;
             sum += mass;
         }
     }
-    s->id = last;
+    return sum;
 }
 
 /* This work-item's smallest key above `key`. */
@@ -298,27 +303,36 @@ CLS_FN uint cls_band_key(const cls_row *row, float band, ulong whole)
 /* The search that top-k and top-p share. Top-k looks for the k-th largest logit, by counting. Top-p looks for the
  * logit that crosses top_p * total: a prefix of mass m is within if m <= limit, the product's floor, and below if
  * m < limit, or m == limit and the product has a fraction. */
-CLS_FN void cls_cut_at(const cls_row *row, const cls_plan_row *plan, int masses, ulong total, cls_cut *cut,
-                       __local cls_shared *s)
+CLS_FN void cls_cut_at(const cls_row *row, const cls_plan_row *plan, int masses, ulong total, uint begin, uint end,
+                       cls_cut *cut, __local cls_shared *s)
 {
-    ulong fraction = 0, above;
+    ulong fraction = 0, above, first_mass = 0, ties;
+    uint first = CLS_NO_ID, last = CLS_NO_ID;
     const ulong share = cls_mul64(total, (ulong)plan->top_p_hi << 32 | plan->top_p_lo, &fraction);
     const ulong limit = masses ? share : plan->top_k - 1;
     const uint key = cls_search(row, cut, masses, limit, s, &above);
     const int exact = masses ? (plan->flags & CLS_PLAN_TOP_P_INCL) != 0 : (plan->flags & CLS_PLAN_TOP_K_EXACT) != 0;
 
-    CLS_BARRIER();
-    if (get_local_id(0) == 0) cls_tie_cut(row, cut, key, masses, above, limit, !masses || fraction != 0, s);
-    CLS_BARRIER();
-    const uint last = s->id;
-    const ulong first = s->sum;
-    const int within = exact ? above < limit || fraction != 0 : above + first <= limit;
-    const uint next = ~cls_group_max(~cls_next_key(row, key), s);
-    const int enters = !masses || within || key == row->key_max;
+    const int through = !masses || fraction != 0;
+    const ulong here = cls_walk_ties(row, cut, key, masses, begin, end, 0, 0, 0, &first, &first_mass, &last);
+    const ulong before = cls_group_scan(here, s, &ties);
+    const uint lowest = ~cls_group_max(~first, s); /* CLS_NO_ID: all that is kept is within the limit */
 
-    if (key < cut->key || last == CLS_NO_ID) return; /* all that is kept is within the limit */
-    cut->key = enters ? key : next;
-    cut->id = exact && enters ? last : CLS_NO_ID;
+    if (first == lowest && first != CLS_NO_ID) s->sum = first_mass;
+    CLS_BARRIER();
+    first_mass = s->sum;
+    const int within = exact ? above < limit || (above == limit && through) : above + first_mass <= limit;
+    const int enters = !masses || within || key == row->key_max;
+    last = 0;
+    if (exact && enters)
+        cls_walk_ties(row, cut, key, masses, begin, end, above + before, limit, through, &first, &first_mass, &last);
+    last = cls_group_max(last, s);
+    const uint next = ~cls_group_max(~cls_next_key(row, key), s);
+
+    if (lowest != CLS_NO_ID) {
+        cut->key = enters ? key : next;
+        cut->id = exact && enters ? last : CLS_NO_ID;
+    }
 }
 
 /* The largest key of the row; s->id takes the smallest id that has it, *nan whether any logit is NaN. */
@@ -397,7 +411,7 @@ CLS_FN void cls_choose(cls_row *row, const cls_plan_row *plan, uint flags, uint 
             const uint band = flags & CLS_PLAN_MIN_P_BAND ? cls_band_key(row, plan->band, total) : min_p;
             cut->key = max(cut->key, min(min_p, band));
         }
-        if (cls_stage_searches(stage, flags)) cls_cut_at(row, plan, stage == CLS_STAGE_TOP_P, total, cut, s);
+        if (cls_stage_searches(stage, flags)) cls_cut_at(row, plan, stage == CLS_STAGE_TOP_P, total, begin, end, cut, s);
         if (stage == CLS_STAGE_DRAW) {
             ulong unused;
             const ulong u = cls_random(plan->seed_lo, plan->seed_hi, plan->step_lo, plan->step_hi, stream);

@@ -216,12 +216,11 @@ void clsample_destroy(clsample_ctx *ctx)
 
 /* ---- What a call needs ---- */
 
-/* The longest way through cls_pick: each pass over a work-item's share of the tokens, the serial walks over the
- * blocks, and the histograms. */
+/* The longest way through cls_pick: each pass over a work-item's share of the tokens, the histograms and the scans. */
 clsample_status cls_check_loops(const clsample_ctx *ctx, uint32_t blocks)
 {
     const uint64_t share = (blocks + ctx->row_group - 1) / ctx->row_group;
-    const uint64_t turns = 14 * share * (CLS_BLOCK + 1) + 3 * (uint64_t)blocks + 16 * 256;
+    const uint64_t turns = 18 * share * (CLS_BLOCK + 1) + 4096;
 
     if (turns <= ctx->loop_limit) return CLSAMPLE_OK;
     return cls_fail(CLSAMPLE_E_DEVICE,

@@ -5,6 +5,7 @@
 
 #include <float.h>
 #include <math.h>
+#include <string.h>
 
 #define CLS_LOG2_E 1.4426950408889634074
 #define CLS_TEMPERATURE_MIN 1e-9 /* the article divides by max(temperature, 1e-9) */
@@ -108,11 +109,12 @@ clsample_status cls_plan(const clsample_params *params, uint32_t index, uint32_t
     *out = (cls_plan_row){ .temperature = 1.0f, .inverse = 1.0f };
     if (params) {
         const unsigned char *set = (const unsigned char *)params + (size_t)index * params->size;
+        uint32_t size;
+        memcpy(&size, set, sizeof size);
+        if (size != params->size)
+            return cls_fail(CLSAMPLE_E_ARGUMENT, "params[%u].size is %u, but params[0].size is %u; they must be equal",
+                            (unsigned)index, (unsigned)size, (unsigned)params->size);
         st = cls_copy_struct(&p, sizeof p, sizeof p, set, "params");
-        if (st == CLSAMPLE_OK && ((const clsample_params *)(const void *)set)->size != params->size)
-            st = cls_fail(CLSAMPLE_E_ARGUMENT, "params[%u].size is %u, but params[0].size is %u; they must be equal",
-                          (unsigned)index, (unsigned)((const clsample_params *)(const void *)set)->size,
-                          (unsigned)params->size);
         if (st == CLSAMPLE_OK) st = check_params(&p, index);
         if (st != CLSAMPLE_OK) return st;
     }

@@ -439,6 +439,13 @@ const char *cli_selector(const char *option, const char **source)
     return from_variable ? variable : option;
 }
 
+int cli_check_selector(cli *c, const char *option)
+{
+    if (!option || option[0]) return CLI_DONE;
+    return cli_fail_usage(
+        c, "--device \"\": allowed is P:D, cpu, gpu, accelerator or a part of a device's name");
+}
+
 /* Name the cache folder in `options`; one whose path is too long costs the cache, nothing else. */
 static void use_cache(clsample_options *options, char *folder, size_t size)
 {
@@ -458,10 +465,6 @@ static int select_device(cli *c, const char *selector, cli_device *device)
 {
     size_t index = 0;
 
-    if (selector && !selector[0]) {
-        return cli_fail_usage(
-            c, "--device \"\": allowed is P:D, cpu, gpu, accelerator or a part of a device's name");
-    }
     const int code = cli_devices_open(c, &device->list);
     if (code != CLI_DONE) return code;
     if (clsample_devices_select(device->list, selector, &index) != CLSAMPLE_OK) return cli_fail_library(c);
@@ -479,7 +482,8 @@ int cli_device_open(cli *c, const char *selector, cli_device *device)
     char cache[CACHE_PATH];
     cl_int error = CL_SUCCESS;
 
-    const int code = select_device(c, cli_selector(selector, NULL), device);
+    int code = cli_check_selector(c, selector);
+    if (code == CLI_DONE) code = select_device(c, cli_selector(selector, NULL), device);
     if (code != CLI_DONE) return code;
     const cl_device_id id = device->info->device_id;
     const cl_context_properties properties[] = { CL_CONTEXT_PLATFORM,

@@ -100,13 +100,13 @@ void cli_add_common(cli_options *o, cli *c);
 void cli_add_device(cli_options *o, const char **selector);
 /* --temperature, --min-p, --top-k, --top-p, --greedy, --seed, --step, --rules. */
 void cli_add_sampling(cli_options *o, clsample_params *params);
-/* Read argv[1..] into the targets. Returns CLI_GO, or the exit code where the command ends here: --help, or an
- * option that is unknown, lacks a value, or has one that is not allowed. */
+/* Read argv[1..] into the targets. Returns CLI_GO, or the exit code where the command ends here: --help, or
+ * an option that is unknown, lacks a value, or has one that is not allowed. */
 int cli_parse(cli *c, cli_options *o, int argc, char **argv);
 
 /* The whole of text[0..length) as a float: digits, a point, an exponent, and with `special` also inf and nan.
- * False if it is anything else or too large. What is too small for a float but not 0 gives the smallest normal
- * float of its sign, so that it never means "off". */
+ * False if it is anything else or too large. What is too small for a float but not 0 gives the smallest
+ * normal float of its sign, so that it never means "off". */
 bool cli_parse_float(const char *text, size_t length, bool special, float *value);
 
 /* "seed", "transformers", "vllm", "llama.cpp": a clsample_rules by name. */
@@ -159,6 +159,8 @@ typedef struct cli_device {
 
 /* The selection in force: --device, else CLSAMPLE_DEVICE, else NULL. `source` (may be NULL) says which. */
 const char *cli_selector(const char *option, const char **source);
+/* Refuse an empty --device, which selects nothing. Returns an exit code. */
+int cli_check_selector(cli *c, const char *option);
 /* List the devices, with the kernel cache of the environment. */
 int cli_devices_open(cli *c, clsample_devices **list);
 /* Choose the device and make all that computing on it needs; names it on standard error unless --json.

@@ -34,10 +34,6 @@ static int choose(cli *c, const char *option, listing *l)
     const char *source = NULL;
     const char *selector = cli_selector(option, &source);
 
-    if (selector && !selector[0]) {
-        return cli_fail_usage(
-            c, "--device \"\": allowed is P:D, cpu, gpu, accelerator or a part of a device's name");
-    }
     const clsample_status status = clsample_devices_select(l->list, selector, &l->chosen);
     l->found = status == CLSAMPLE_OK;
     if (selector) {
@@ -182,7 +178,8 @@ int cmd_devices(cli *c, int argc, char **argv)
     cli_add_common(&o, c);
     int code = cli_parse(c, &o, argc, argv);
     if (code != CLI_GO) return code;
-    code = cli_devices_open(c, &l.list);
+    code = cli_check_selector(c, device);
+    if (code == CLI_DONE) code = cli_devices_open(c, &l.list);
     if (code != CLI_DONE) return code;
     l.count = clsample_devices_count(l.list);
     check_all(&l);
