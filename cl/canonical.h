@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The canonical arithmetic: everything that decides a token, in a form that gives the same bits on every device.
- * Integers, comparisons, and single IEEE operations that OpenCL's full profile rounds correctly (+, -, *, fma,
- * ceil, floor, conversions); no exp, no log, no division of floats, no sum of floats whose order could matter, nothing
- * that contracts, and no result that hangs on a denormal. docs/design.md has the proofs.
+/* The canonical arithmetic: everything that decides a token, in a form that gives the same bits on every
+ * device. Integers, comparisons, and single IEEE operations that OpenCL's full profile rounds correctly (+,
+ * -, *, fma, ceil, floor, conversions); no exp, no log, no division of floats, no sum of floats whose order
+ * could matter, nothing that contracts, and no result that hangs on a denormal. docs/design.md has the
+ * proofs.
  *
- * One source for both sides: the host's C11 compiler reads this file too (the self-check and the tests compare
- * it with the device). The host needs -ffp-contract=off. */
+ * One source for both sides: the host's C11 compiler reads this file too (the self-check and the tests
+ * compare it with the device). The host needs -ffp-contract=off. */
 #ifndef CLS_CANONICAL_H
 #define CLS_CANONICAL_H
 
@@ -79,8 +80,9 @@ typedef struct cls_weight {
     cls_uint mantissa; /* about 2^23 to 2^24 */
 } cls_weight;
 
-/* A key's logit as the weights see it: within the limit, so that nothing overflows, and 0 below 2^-60, so that no
- * product below is denormal. The comparison is of bits: a device may flush denormals before it compares. */
+/* A key's logit as the weights see it: within the limit, so that nothing overflows, and 0 below 2^-60, so
+ * that no product below is denormal. The comparison is of bits: a device may flush denormals before it
+ * compares. */
 CLS_FN float cls_logit(cls_uint key, cls_scale s)
 {
     const cls_uint bits = cls_key_bits(key);
@@ -88,11 +90,13 @@ CLS_FN float cls_logit(cls_uint key, cls_scale s)
     return x > s.limit ? s.limit : x < -s.limit ? -s.limit : x;
 }
 
-/* 2^-f for f in [0, 1]: relative error below 1.4e-7 with each step rounded.
- * Coefficients: least maximum error with the constant 1 fixed, so that the largest logit weighs exactly 2^24. */
+/* 2^-f for f in [0, 1]: relative error below 1.4e-7 with each step rounded. Coefficients: least maximum error
+ * with the constant 1 fixed, so that the largest logit weighs exactly 2^24. */
+/* clang-format off */
 #define CLS_EXP2_POLYNOMIAL(f)                                                                              \
     cls_fma(cls_fma(cls_fma(cls_fma(cls_fma(cls_fma(0x1.c94f1cp-14f, f, -0x1.4e2be0p-10f), f,               \
     0x1.39e400p-7f), f, -0x1.c69488p-5f), f, 0x1.ebfac0p-3f), f, -0x1.62e42cp-1f), f, 1.0f)
+/* clang-format on */
 
 /* hi + lo is x * log2(e) / temperature to 48 bits: lo is what the product lost, and c_lo. */
 CLS_FN cls_weight cls_weigh(cls_uint key, cls_scale s)
@@ -165,7 +169,8 @@ CLS_FN cls_ulong cls_mul64(cls_ulong a, cls_ulong b, cls_ulong *low)
 
 /* Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011): 64 bits from the key
  * `seed` and the counter (step, stream, 0). A pure function, uniform over all 2^64 values. */
-CLS_FN cls_ulong cls_random(cls_uint seed_lo, cls_uint seed_hi, cls_uint step_lo, cls_uint step_hi, cls_uint stream)
+CLS_FN cls_ulong cls_random(cls_uint seed_lo, cls_uint seed_hi, cls_uint step_lo, cls_uint step_hi,
+                            cls_uint stream)
 {
     cls_uint c0 = step_lo, c1 = step_hi, c2 = stream, c3 = 0, k0 = seed_lo, k1 = seed_hi;
 
@@ -195,8 +200,8 @@ CLS_FN int cls_leading_zeros(cls_ulong x) /* x is not 0 */
     }
     return n;
 }
-/* part / whole as q * 2^(exponent - 32), q in [2^31, 2^33]; part is not 0 and at most whole. The divisor is cut
- * to 32 bits: relative error below 2^-30. */
+/* part / whole as q * 2^(exponent - 32), q in [2^31, 2^33]; part is not 0 and at most whole. The divisor is
+ * cut to 32 bits: relative error below 2^-30. */
 CLS_FN cls_ulong cls_quotient(cls_ulong part, cls_ulong whole, int *exponent)
 {
     const int zp = cls_leading_zeros(part), zw = cls_leading_zeros(whole);
@@ -213,25 +218,28 @@ CLS_FN float cls_ratio(cls_ulong part, cls_ulong whole)
     const float r = q * cls_float_of((cls_uint)(127 + exponent - 30) << 23);
     return r < 1.0f ? r : 1.0f;
 }
-/* Natural logarithm of part / whole, at most 0, absolute error below 3e-7 + 1e-7 * |result|. The polynomial is
- * (ln(1 + y) - y) / y^2 on [sqrt(1/2) - 1, sqrt(2) - 1]. */
+/* Natural logarithm of part / whole, at most 0, absolute error below 3e-7 + 1e-7 * |result|. The polynomial
+ * is (ln(1 + y) - y) / y^2 on [sqrt(1/2) - 1, sqrt(2) - 1]. */
 CLS_FN float cls_log_ratio(cls_ulong part, cls_ulong whole)
 {
     if (part == whole) return 0.0f;
     int exponent;
     cls_uint q = (cls_uint)(cls_quotient(part, whole, &exponent) >> 2); /* 2^30 is 1; from 2^29 to 2^31 */
-    if (q > 1518500250u) { /* 2^30.5 */
+    /* Within a factor of sqrt(2) of 1: the bounds are 2^30.5 and 2^29.5. */
+    if (q > 1518500250u) {
         q >>= 1;
         exponent++;
-    } else if (q < 759250125u) { /* 2^29.5 */
+    } else if (q < 759250125u) {
         q <<= 1;
         exponent--;
     }
     const float y = (float)((int)q - (1 << 30)) * 0x1p-30f;
+    /* clang-format off */
     const float p = cls_fma(cls_fma(cls_fma(cls_fma(cls_fma(cls_fma(cls_fma(cls_fma(cls_fma(
         0.0672493129968643f, y, -0.1167598068714142f), y, 0.1190097630023956f), y, -0.1240735203027725f), y,
         0.1421767920255661f), y, -0.1666768789291382f), y, 0.2000222057104111f), y, -0.2500002682209015f), y,
         0.3333331048488617f), y, -0.5f);
+    /* clang-format on */
     const float n = (float)exponent;
     const float ln = cls_fma(n, 0.693145752f, cls_fma(n, 1.42860677e-6f, cls_fma(y * y, p, y)));
     return ln < 0.0f ? ln : 0.0f;

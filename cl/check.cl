@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The self-check: every primitive of the canonical arithmetic on one case a work-item, folded into one word per
- * primitive, which the host compares with its own. */
+/* The self-check: every primitive of the canonical arithmetic on one case a work-item, folded into one word
+ * per primitive, which the host compares with its own. */
 
 /* cases [items] and words [items, CLS_CHECK_WORDS]. Global size: items. */
 __kernel void cls_check(__global const cls_check_case *restrict cases, __global uint *restrict words)
@@ -12,8 +12,8 @@ __kernel void cls_check(__global const cls_check_case *restrict cases, __global 
         words[i * CLS_CHECK_WORDS + w] = out[w];
 }
 
-/* How many times a loop goes round when asked for `turns`: at least one driver ends all loops of a work-item after
- * 65535 iterations. `seed` keeps the compiler from working it out. */
+/* How many times a loop goes round when asked for `turns`: at least one driver ends all loops of a work-item
+ * after 65535 iterations. `seed` keeps the compiler from working it out. */
 __kernel void cls_check_loop(uint turns, uint seed, __global uint *restrict count)
 {
     uint n = 0, x = seed;
@@ -24,8 +24,8 @@ __kernel void cls_check_loop(uint turns, uint seed, __global uint *restrict coun
     *count = n;
 }
 
-/* Sums in local memory across barriers, with carries between 32-bit halves: what the choice relies on beside the
- * arithmetic. One group of 64; sums [2] takes the low and high word of the sum of all masses. */
+/* Sums in local memory across barriers, with carries between 32-bit halves: what the choice relies on beside
+ * the arithmetic. One group of 64; sums [2] takes the low and high word of the sum of all masses. */
 __kernel __attribute__((reqd_work_group_size(64, 1, 1)))
 void cls_check_sums(__global const ulong *restrict masses, __global uint *restrict sums)
 {

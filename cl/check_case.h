@@ -8,7 +8,7 @@
 #endif
 
 typedef struct cls_check_case {
-    cls_uint bits;     /* of a logit */
+    cls_uint bits; /* of a logit */
     cls_uint seed;
     cls_scale scale;
     float min_p_hi, min_p_lo;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What host and kernels agree on: constants, and the structs that travel between them. Read as C11 by the host
- * and as OpenCL C 1.2 by the device, so every field is 32 bits wide and no struct needs padding. */
+/* What host and kernels agree on: constants, and the structs that travel between them. Read as C11 by the
+ * host and as OpenCL C 1.2 by the device, so every field is 32 bits wide and no struct needs padding. */
 #ifndef CLS_INTERFACE_H
 #define CLS_INTERFACE_H
 
@@ -39,15 +39,16 @@ typedef struct cls_plan_row {
     cls_uint seed_lo, seed_hi;
     cls_uint step_lo, step_hi;
     cls_uint stream;
-    float min_p_hi, min_p_lo;    /* temperature * ln(min_p), at the filters' temperature */
-    float band;                  /* temperature * 1e-9, likewise */
-    cls_scale filter, draw;      /* weights for the filters, and for the draw: they differ if temperature is last */
-    float temperature;           /* divides what clsample_enqueue_filter writes */
-    float inverse;               /* 1 / temperature, rounded */
+    float min_p_hi, min_p_lo; /* temperature * ln(min_p), at the filters' temperature */
+    float band;               /* temperature * 1e-9, likewise */
+    cls_scale filter;         /* weights for the filters ... */
+    cls_scale draw;           /* ... and for the draw: they differ if temperature is last */
+    float temperature;        /* divides what clsample_enqueue_filter writes */
+    float inverse;            /* 1 / temperature, rounded */
 } cls_plan_row;
 
-/* What the choice left behind for one row: which tokens are kept, and how they are weighed. A token is kept if
- * its key is above `key`, or equal to it with an id of at most `id`. */
+/* What the choice left behind for one row: which tokens are kept, and how they are weighed. A token is kept
+ * if its key is above `key`, or equal to it with an id of at most `id`. */
 typedef struct cls_cut {
     cls_uint key, id;
     cls_uint key_max;

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The choice: one work-group a row turns the block summaries into a token. Every filter keeps a prefix of the
  * descending order of (logit, smaller id first), so a filter is a cut: a key, and an id among its ties. The cut of
- * each filter is searched digit by digit over the keys, with counts for top-k and masses for top-p, reading only
- * blocks whose maximum reaches the digits that are already known. Nothing is sorted.
+ * each filter is searched digit by digit over the keys, with counts for top-k and masses for top-p. The search
+ * first walks candidates, the tokens above a floor taken from the block maxima, in local memory; if the cut lies
+ * below the floor, or the candidates do not fit, it walks the row, reading only blocks whose maximum reaches the
+ * digits that are already known. Nothing is sorted. Both ways give the same cut.
  *
  * All sums are of integers, so their order, and with it CLS_WG, changes nothing. Barriers stand in code that the
  * whole group reaches: every branch around one hangs on values that all work-items share. */
@@ -13,33 +15,75 @@
 #define CLS_BARRIER() /* a group of one has nobody to wait for */
 #endif
 
+#define CLS_NEAR_TOKENS 1024u /* candidates that local memory holds */
+
+typedef struct cls_shared {
+    ulong wide[CLS_WG + 1];
+    uint low[256], high[256];
+    uint key[CLS_NEAR_TOKENS], id[CLS_NEAR_TOKENS]; /* the candidates, in the order of ids ... */
+    ushort chunk[CLS_NEAR_TOKENS + 1];              /* ... and where those of one block begin */
+    ulong sum;
+    uint max, token, digit;
+} cls_shared;
+
+/* A row, or its candidates: the same walks serve both. A chunk is the tokens of one block: all of them in the row,
+ * those from the floor on among the candidates. */
 typedef struct cls_row {
     __global const cls_raw *logits;
     __global const uint2 *block;
     __global const uchar *live;
+    __local cls_shared *s;
     uint vocab, blocks;
+    uint near;  /* number of chunks of candidates; 0: the row itself is walked */
+    uint floor; /* smallest key of a candidate */
     uint key_max;
     int saturated; /* at the scale in use */
     int exponent;  /* reference of the row's masses, likewise */
     cls_scale scale;
 } cls_row;
 
-typedef struct cls_shared {
-    ulong wide[CLS_WG + 1];
-    uint low[256], high[256];
-    ulong sum;
-    uint max, id, digit;
-} cls_shared;
+CLS_FN uint cls_chunks(const cls_row *row)
+{
+    return row->near ? row->near : row->blocks;
+}
+CLS_FN uint cls_chunk_begin(const cls_row *row, uint c)
+{
+    return row->near ? row->s->chunk[c] : c * CLS_BLOCK;
+}
+CLS_FN uint cls_chunk_end(const cls_row *row, uint c)
+{
+    return row->near ? row->s->chunk[c + 1] : min((c + 1) * CLS_BLOCK, row->vocab);
+}
+CLS_FN uint cls_chunk_max(const cls_row *row, uint c)
+{
+    return row->block[row->near ? row->s->id[row->s->chunk[c]] / CLS_BLOCK : c].x;
+}
+CLS_FN uint cls_key_at(const cls_row *row, uint at)
+{
+    return row->near ? row->s->key[at] : cls_load_key(row->logits, at);
+}
+CLS_FN uint cls_id_at(const cls_row *row, uint at)
+{
+    return row->near ? row->s->id[at] : at;
+}
+
+/* A share of n chunks, in the order of ids: work-item i has the i-th. */
+typedef struct cls_share {
+    uint begin, end;
+} cls_share;
+CLS_FN cls_share cls_share_of(uint n)
+{
+    const uint share = (n + CLS_WG - 1) / CLS_WG;
+    const uint begin = min((uint)get_local_id(0) * share, n);
+    const cls_share s = { begin, min(begin + share, n) };
+    return s;
+}
 
 CLS_FN void cls_rescale(cls_row *row, cls_scale scale)
 {
     row->scale = scale;
     row->saturated = cls_saturated(row->key_max, scale);
     row->exponent = cls_weigh(row->key_max, scale).exponent;
-}
-CLS_FN uint cls_block_end(const cls_row *row, uint b)
-{
-    return min((b + 1) * CLS_BLOCK, row->vocab);
 }
 CLS_FN int cls_kept(uint key, uint id, const cls_cut *cut)
 {
@@ -115,13 +159,13 @@ CLS_FN void cls_add(__local uint *low, __local uint *high, ulong value)
 CLS_FN void cls_histogram(const cls_row *row, const cls_cut *cut, uint prefix, uint mask, uint shift, int masses,
                           __local cls_shared *s)
 {
-    for (uint b = get_local_id(0); b < row->blocks; b += CLS_WG) {
-        const uint block_max = row->block[b].x;
+    for (uint c = get_local_id(0); c < cls_chunks(row); c += CLS_WG) {
+        const uint block_max = cls_chunk_max(row, c);
         if (block_max < max(cut->key, prefix)) continue;
         const int exponent = cls_weigh(block_max, row->scale).exponent;
-        for (uint id = b * CLS_BLOCK; id < cls_block_end(row, b); id++) {
-            const uint key = cls_load_key(row->logits, id), digit = key >> shift & 255u;
-            if ((key & mask) != prefix || !cls_kept(key, id, cut)) continue;
+        for (uint at = cls_chunk_begin(row, c); at < cls_chunk_end(row, c); at++) {
+            const uint key = cls_key_at(row, at), digit = key >> shift & 255u;
+            if ((key & mask) != prefix || !cls_kept(key, cls_id_at(row, at), cut)) continue;
             cls_add(&s->low[digit], &s->high[digit], masses ? cls_token_mass(row, key, exponent) : 1);
         }
     }
@@ -174,17 +218,19 @@ CLS_FN uint cls_search(const cls_row *row, const cls_cut *cut, int masses, ulong
 
 /* ---- Ties ---- */
 
-/* Walk the kept ties of `key` in blocks [begin, end) in the order of ids, adding their number or mass to `sum`, which
+/* Walk the kept ties of `key` in a share of the chunks in the order of ids, adding their number or mass to `sum`, which
  * is returned. *first takes the id of the first one and *first_mass what it adds; *last the id of the last one that
  * is met with a sum below `limit`, or equal to it if `through`. Ids stay as they are if there is none. */
-CLS_FN ulong cls_walk_ties(const cls_row *row, const cls_cut *cut, uint key, int masses, uint begin, uint end,
-                           ulong sum, ulong limit, int through, uint *first, ulong *first_mass, uint *last)
+CLS_FN ulong cls_walk_ties(const cls_row *row, const cls_cut *cut, uint key, int masses, cls_share share, ulong sum,
+                           ulong limit, int through, uint *first, ulong *first_mass, uint *last)
 {
-    for (uint b = begin; b < end; b++) {
-        if (row->block[b].x < key) continue;
-        const int exponent = cls_weigh(row->block[b].x, row->scale).exponent;
-        for (uint id = b * CLS_BLOCK; id < cls_block_end(row, b); id++) {
-            if (cls_load_key(row->logits, id) != key || !cls_kept(key, id, cut)) continue;
+    for (uint c = share.begin; c < share.end; c++) {
+        const uint block_max = cls_chunk_max(row, c);
+        if (block_max < key) continue;
+        const int exponent = cls_weigh(block_max, row->scale).exponent;
+        for (uint at = cls_chunk_begin(row, c); at < cls_chunk_end(row, c); at++) {
+            const uint id = cls_id_at(row, at);
+            if (cls_key_at(row, at) != key || !cls_kept(key, id, cut)) continue;
             const ulong mass = masses ? cls_token_mass(row, key, exponent) : 1;
             if (*first == CLS_NO_ID) {
                 *first = id;
@@ -202,10 +248,10 @@ CLS_FN uint cls_next_key(const cls_row *row, uint key)
 {
     uint next = row->key_max;
 
-    for (uint b = get_local_id(0); b < row->blocks; b += CLS_WG) {
-        if (row->block[b].x <= key) continue;
-        for (uint id = b * CLS_BLOCK; id < cls_block_end(row, b); id++) {
-            const uint k = cls_load_key(row->logits, id);
+    for (uint c = get_local_id(0); c < cls_chunks(row); c += CLS_WG) {
+        if (cls_chunk_max(row, c) <= key) continue;
+        for (uint at = cls_chunk_begin(row, c); at < cls_chunk_end(row, c); at++) {
+            const uint k = cls_key_at(row, at);
             if (k > key) next = min(next, k);
         }
     }
@@ -214,21 +260,21 @@ CLS_FN uint cls_next_key(const cls_row *row, uint key)
 
 /* ---- The mass of what a cut keeps ---- */
 
-/* Of one block, what the cut keeps: the sum of its weights in units of the block, and the number of tokens.
- * `whole`: the cut keeps the row, whose sums are in the summary. */
-CLS_FN uint cls_kept_in_block(const cls_row *row, uint b, const cls_cut *cut, int whole, uint *count)
+/* Of one chunk, what the cut keeps: the sum of its weights in units of the block, and the number of tokens.
+ * `whole`: the cut keeps the row, whose sums are in the summary; the chunks are then blocks. */
+CLS_FN uint cls_kept_in_chunk(const cls_row *row, uint c, const cls_cut *cut, int whole, uint *count)
 {
-    const uint block_max = row->block[b].x;
+    const uint block_max = cls_chunk_max(row, c);
     uint sum = 0, n = 0;
 
     if (whole && !row->saturated) {
-        n = row->live[b] & CLS_LIVE_COUNT;
-        sum = row->block[b].y;
+        n = row->live[c] & CLS_LIVE_COUNT;
+        sum = row->block[c].y;
     } else if (block_max >= cut->key) {
         const int exponent = cls_weigh(block_max, row->scale).exponent;
-        for (uint id = b * CLS_BLOCK; id < cls_block_end(row, b); id++) {
-            const uint key = cls_load_key(row->logits, id);
-            if (!cls_kept(key, id, cut)) continue;
+        for (uint at = cls_chunk_begin(row, c); at < cls_chunk_end(row, c); at++) {
+            const uint key = cls_key_at(row, at);
+            if (!cls_kept(key, cls_id_at(row, at), cut)) continue;
             sum += cls_token_unit(row, key, exponent);
             n++;
         }
@@ -237,15 +283,15 @@ CLS_FN uint cls_kept_in_block(const cls_row *row, uint b, const cls_cut *cut, in
     return n ? sum : 0;
 }
 
-/* Mass and number of what the cut keeps in blocks [begin, end). */
-CLS_FN ulong cls_kept_in_blocks(const cls_row *row, uint begin, uint end, const cls_cut *cut, int whole, ulong *count)
+/* Mass and number of what the cut keeps in a share of the chunks. */
+CLS_FN ulong cls_kept_in_share(const cls_row *row, cls_share share, const cls_cut *cut, int whole, ulong *count)
 {
     ulong mass = 0, all = 0;
 
-    for (uint b = begin; b < end; b++) {
+    for (uint c = share.begin; c < share.end; c++) {
         uint n;
-        const uint sum = cls_kept_in_block(row, b, cut, whole, &n);
-        if (n) mass += cls_block_mass(row, sum, cls_weigh(row->block[b].x, row->scale).exponent);
+        const uint sum = cls_kept_in_chunk(row, c, cut, whole, &n);
+        if (n) mass += cls_block_mass(row, sum, cls_weigh(cls_chunk_max(row, c), row->scale).exponent);
         all += n;
     }
     *count = all;
@@ -254,36 +300,114 @@ CLS_FN ulong cls_kept_in_blocks(const cls_row *row, uint begin, uint end, const 
 
 /* ---- The draw ---- */
 
-/* The token kept in blocks [begin, end) whose running mass, from `sum` on, first exceeds `target`, which lies in
- * there: s->id, and s->sum its mass. */
-CLS_FN void cls_draw(const cls_row *row, uint begin, uint end, const cls_cut *cut, int whole, ulong sum,
-                     ulong target, __local cls_shared *s)
+/* The token kept in a share whose running mass, from `sum` on, first exceeds `target`, which lies in there: s->token,
+ * and s->sum its mass. */
+CLS_FN void cls_draw(const cls_row *row, cls_share share, const cls_cut *cut, int whole, ulong sum, ulong target,
+                     __local cls_shared *s)
 {
     ulong before = sum;
     int found = 0;
 
-    for (uint b = begin; b < end && !found; b++) {
+    for (uint c = share.begin; c < share.end && !found; c++) {
         uint units = 0, n;
-        const uint all = cls_kept_in_block(row, b, cut, whole, &n);
-        const int exponent = cls_weigh(row->block[b].x, row->scale).exponent;
+        const uint all = cls_kept_in_chunk(row, c, cut, whole, &n);
+        const int exponent = cls_weigh(cls_chunk_max(row, c), row->scale).exponent;
         const ulong mass = n ? cls_block_mass(row, all, exponent) : 0;
         if (sum + mass <= target) {
             sum += mass;
             before = sum;
             continue;
         }
-        for (uint id = b * CLS_BLOCK; id < cls_block_end(row, b) && !found; id++) {
-            const uint key = cls_load_key(row->logits, id);
+        for (uint at = cls_chunk_begin(row, c); at < cls_chunk_end(row, c) && !found; at++) {
+            const uint key = cls_key_at(row, at), id = cls_id_at(row, at);
             if (!cls_kept(key, id, cut)) continue;
             units += cls_token_unit(row, key, exponent);
             const ulong running = sum + cls_block_mass(row, units, exponent);
             found = running > target;
             if (found) {
-                s->id = id;
+                s->token = id;
                 s->sum = running - before;
             }
             before = running;
         }
+    }
+}
+
+/* ---- The candidates ---- */
+
+/* A lower bound for the `wanted`-th largest key, from the first 16 bits of the block maxima: at least so many reach
+ * it. There must be that many blocks. */
+CLS_FN uint cls_floor_of(const cls_row *row, uint wanted, __local cls_shared *s)
+{
+    uint prefix = 0;
+
+    CLS_BARRIER();
+    if (get_local_id(0) == 0) s->sum = 0;
+    for (uint pass = 0; pass < 2; pass++) {
+        const uint shift = 24 - 8 * pass;
+        cls_clear(s);
+        CLS_BARRIER();
+        for (uint b = get_local_id(0); b < row->blocks; b += CLS_WG) {
+            const uint key = row->block[b].x, digit = key >> shift & 255u;
+            if (pass == 0 || key >> 24 == prefix >> 24) cls_add(&s->low[digit], &s->high[digit], 1);
+        }
+        CLS_BARRIER();
+        if (get_local_id(0) == 0) cls_find_digit(s, wanted - 1);
+        CLS_BARRIER();
+        prefix |= s->digit << shift;
+    }
+    return prefix;
+}
+
+/* Gather the tokens from `floor_key` on as candidates, in the order of ids: row->near is their number of chunks, or 0
+ * if they are more than local memory holds. */
+CLS_FN void cls_gather(cls_row *row, uint floor_key, __local cls_shared *s)
+{
+    const cls_share share = cls_share_of(row->blocks);
+    uint chunks = 0, tokens = 0;
+    ulong total;
+
+    for (uint b = share.begin; b < share.end && tokens <= CLS_NEAR_TOKENS; b++) {
+        if (row->block[b].x < floor_key) continue;
+        const uint end = min((b + 1) * CLS_BLOCK, row->vocab);
+        chunks++;
+        for (uint id = b * CLS_BLOCK; id < end; id++)
+            tokens += cls_load_key(row->logits, id) >= floor_key;
+    }
+    const ulong before = cls_group_scan((ulong)chunks << 32 | tokens, s, &total);
+    const int fits = (uint)total <= CLS_NEAR_TOKENS;
+    uint chunk = (uint)(before >> 32), at = (uint)before;
+    for (uint b = share.begin; fits && b < share.end; b++) {
+        if (row->block[b].x < floor_key) continue;
+        const uint end = min((b + 1) * CLS_BLOCK, row->vocab);
+        s->chunk[chunk++] = (ushort)at;
+        for (uint id = b * CLS_BLOCK; id < end; id++) {
+            const uint key = cls_load_key(row->logits, id);
+            if (key < floor_key) continue;
+            s->key[at] = key;
+            s->id[at++] = id;
+        }
+    }
+    if (fits && get_local_id(0) == 0) s->chunk[total >> 32] = (ushort)total;
+    CLS_BARRIER();
+    row->near = fits ? (uint)(total >> 32) : 0;
+    row->floor = floor_key;
+}
+
+/* Choose a floor that the filters' cut most likely lies above, and gather from there: min-p's threshold, the k-th
+ * largest block maximum, or for top-p alone the maximum of rank CLS_TOP_P_BLOCKS. Where the cut lies below all the
+ * same, a search among the candidates does not meet it, and the row itself is walked. */
+#define CLS_TOP_P_BLOCKS 128u
+CLS_FN void cls_approach(cls_row *row, const cls_plan_row *plan, uint flags, uint start, uint min_p,
+                         __local cls_shared *s)
+{
+    const int early = (flags & (CLS_PLAN_MIN_P | CLS_PLAN_MIN_P_LATE | CLS_PLAN_MIN_P_BAND)) == CLS_PLAN_MIN_P;
+    const uint wanted = flags & CLS_PLAN_TOP_K ? plan->top_k : flags & CLS_PLAN_TOP_P ? CLS_TOP_P_BLOCKS : 0;
+    uint floor_key = early ? max(start, min_p) : start;
+
+    for (uint turn = early ? 0 : 1; turn < 2 && row->near == 0; turn++) {
+        if (turn == 1 && wanted && wanted <= row->blocks) floor_key = max(floor_key, cls_floor_of(row, wanted, s));
+        if (turn == 0 || wanted) cls_gather(row, floor_key, s);
     }
 }
 
@@ -302,19 +426,21 @@ CLS_FN uint cls_band_key(const cls_row *row, float band, ulong whole)
 
 /* The search that top-k and top-p share. Top-k looks for the k-th largest logit, by counting. Top-p looks for the
  * logit that crosses top_p * total: a prefix of mass m is within if m <= limit, the product's floor, and below if
- * m < limit, or m == limit and the product has a fraction. */
-CLS_FN void cls_cut_at(const cls_row *row, const cls_plan_row *plan, int masses, ulong total, uint begin, uint end,
-                       cls_cut *cut, __local cls_shared *s)
+ * m < limit, or m == limit and the product has a fraction. 0 if the logit is not among the candidates: nothing is
+ * changed then. */
+CLS_FN int cls_cut_at(const cls_row *row, const cls_plan_row *plan, int masses, ulong total, cls_cut *cut,
+                      __local cls_shared *s)
 {
+    const cls_share share = cls_share_of(cls_chunks(row));
     ulong fraction = 0, above, first_mass = 0, ties;
     uint first = CLS_NO_ID, last = CLS_NO_ID;
-    const ulong share = cls_mul64(total, (ulong)plan->top_p_hi << 32 | plan->top_p_lo, &fraction);
-    const ulong limit = masses ? share : plan->top_k - 1;
+    const ulong part = cls_mul64(total, (ulong)plan->top_p_hi << 32 | plan->top_p_lo, &fraction);
+    const ulong limit = masses ? part : plan->top_k - 1;
     const uint key = cls_search(row, cut, masses, limit, s, &above);
     const int exact = masses ? (plan->flags & CLS_PLAN_TOP_P_INCL) != 0 : (plan->flags & CLS_PLAN_TOP_K_EXACT) != 0;
 
     const int through = !masses || fraction != 0;
-    const ulong here = cls_walk_ties(row, cut, key, masses, begin, end, 0, 0, 0, &first, &first_mass, &last);
+    const ulong here = cls_walk_ties(row, cut, key, masses, share, 0, 0, 0, &first, &first_mass, &last);
     const ulong before = cls_group_scan(here, s, &ties);
     const uint lowest = ~cls_group_max(~first, s); /* CLS_NO_ID: all that is kept is within the limit */
 
@@ -325,17 +451,20 @@ CLS_FN void cls_cut_at(const cls_row *row, const cls_plan_row *plan, int masses,
     const int enters = !masses || within || key == row->key_max;
     last = 0;
     if (exact && enters)
-        cls_walk_ties(row, cut, key, masses, begin, end, above + before, limit, through, &first, &first_mass, &last);
+        cls_walk_ties(row, cut, key, masses, share, above + before, limit, through, &first, &first_mass, &last);
     last = cls_group_max(last, s);
     const uint next = ~cls_group_max(~cls_next_key(row, key), s);
+
+    const int met = lowest != CLS_NO_ID || !row->near || cut->key >= row->floor;
 
     if (lowest != CLS_NO_ID) {
         cut->key = enters ? key : next;
         cut->id = exact && enters ? last : CLS_NO_ID;
     }
+    return met;
 }
 
-/* The largest key of the row; s->id takes the smallest id that has it, *nan whether any logit is NaN. */
+/* The largest key of the row; s->token takes the smallest id that has it, *nan whether any logit is NaN. */
 CLS_FN uint cls_row_max(const cls_row *row, __local cls_shared *s, int *nan)
 {
     uint best = CLS_KEY_MASKED, bad = 0, first = CLS_NO_ID;
@@ -353,7 +482,7 @@ CLS_FN uint cls_row_max(const cls_row *row, __local cls_shared *s, int *nan)
         uint id = first * CLS_BLOCK;
         while (cls_load_key(row->logits, id) != key_max)
             id++;
-        s->id = id;
+        s->token = id;
     }
     CLS_BARRIER();
     return key_max;
@@ -381,18 +510,18 @@ CLS_FN int cls_stage_is_min_p(uint stage, uint flags)
     return flags & CLS_PLAN_MIN_P && stage == (flags & CLS_PLAN_MIN_P_LATE ? CLS_STAGE_DRAW : CLS_STAGE_MIN_P);
 }
 
-/* All stages of a row with a finite logit, in one loop, so that the code that reads the row exists once. */
+/* All stages of a row with a finite logit, in one loop, so that the code that walks it exists once. */
 CLS_FN void cls_choose(cls_row *row, const cls_plan_row *plan, uint flags, uint stream, __local cls_shared *s,
                        cls_cut *cut, cls_result *result)
 {
-    const uint share = (row->blocks + CLS_WG - 1) / CLS_WG;
-    const uint begin = min((uint)get_local_id(0) * share, row->blocks), end = min(begin + share, row->blocks);
     const uint start = row->key_max == CLS_KEY_INFINITY ? row->key_max : CLS_KEY_LOWEST;
     const uint min_p = cls_min_p_key(row->key_max, plan->min_p_hi, plan->min_p_lo);
 
     cut->key = start;
     cut->id = CLS_NO_ID;
+    cls_approach(row, plan, flags, start, min_p, s);
     for (uint stage = 0; stage < CLS_STAGES; stage++) {
+        const uint near = row->near;
         ulong mass = 0, count = 0, total = 0, before = 0, kept = 0;
         int whole = 0;
         if (cls_stage_is_min_p(stage, flags) && stage == CLS_STAGE_DRAW && min_p > cut->key) {
@@ -403,25 +532,30 @@ CLS_FN void cls_choose(cls_row *row, const cls_plan_row *plan, uint flags, uint 
         if (cls_stage_measures(stage, flags)) {
             const int summed = flags & CLS_PLAN_SUMS && !(stage == CLS_STAGE_DRAW && flags & CLS_PLAN_TWO_SCALES);
             whole = summed && cut->key == start && cut->id == CLS_NO_ID;
-            mass = cls_kept_in_blocks(row, begin, end, cut, whole, &count);
+            if (whole || cut->key < row->floor) row->near = 0;
+            mass = cls_kept_in_share(row, cls_share_of(cls_chunks(row)), cut, whole, &count);
             before = cls_group_scan(mass, s, &total);
             cls_group_scan(count, s, &kept);
+            if (stage != CLS_STAGE_DRAW) row->near = near;
         }
         if (cls_stage_is_min_p(stage, flags) && stage == CLS_STAGE_MIN_P) {
             const uint band = flags & CLS_PLAN_MIN_P_BAND ? cls_band_key(row, plan->band, total) : min_p;
             cut->key = max(cut->key, min(min_p, band));
         }
-        if (cls_stage_searches(stage, flags)) cls_cut_at(row, plan, stage == CLS_STAGE_TOP_P, total, begin, end, cut, s);
+        if (cls_stage_searches(stage, flags) && !cls_cut_at(row, plan, stage == CLS_STAGE_TOP_P, total, cut, s)) {
+            row->near = 0;
+            stage--;
+        }
         if (stage == CLS_STAGE_DRAW) {
             ulong unused;
             const ulong u = cls_random(plan->seed_lo, plan->seed_hi, plan->step_lo, plan->step_hi, stream);
             const ulong target = cls_mul64(u, total, &unused);
             CLS_BARRIER();
-            if (before <= target && target < before + mass) cls_draw(row, begin, end, cut, whole, before, target, s);
+            if (before <= target && target < before + mass) cls_draw(row, cls_share_of(cls_chunks(row)), cut, whole, before, target, s);
             CLS_BARRIER();
             cut->mass_lo = (uint)total;
             cut->mass_hi = (uint)(total >> 32);
-            result->token = (int)s->id;
+            result->token = (int)s->token;
             result->logprob = cls_log_ratio(s->sum, total);
             result->kept = (uint)kept;
         }
@@ -448,14 +582,14 @@ void cls_pick(__global const cls_raw *restrict logits, ulong offset, ulong strid
     if (plans) p = plans[r];
     const uint flags = fallback ? (p.flags & CLS_PLAN_GREEDY) | CLS_PLAN_SUMS : p.flags;
     cls_row row = { logits + offset + r * stride, block + r * (size_t)blocks, live + r * (size_t)blocks,
-                    vocab, blocks, 0, 0, 0, p.filter };
+                    &shared, vocab, blocks, 0, 0, 0, 0, 0, p.filter };
     cls_result result = { -1, CLS_ROW_NO_TOKEN, -INFINITY, 0 };
     cls_cut cut = { CLS_KEY_INFINITY, 0, CLS_KEY_MASKED, 0, 0, CLS_ROW_NO_TOKEN, CLS_NO_ID, 0 };
     int nan;
 
     row.key_max = cls_row_max(&row, &shared, &nan);
     cut.key_max = row.key_max;
-    cut.greedy = shared.id;
+    cut.greedy = shared.token;
     if (row.key_max != CLS_KEY_MASKED) {
         result.token = (int)cut.greedy;
         result.status = fallback ? CLS_ROW_FALLBACK : nan ? CLS_ROW_NAN_IGNORED : CLS_ROW_OK;

@@ -100,7 +100,8 @@ CLS_FN int cls_max16(int16 v)
     return max(max(b.x, b.y), max(b.z, b.w));
 }
 
-CLS_FN void cls_block_fast(__global const cls_raw *row, uint begin, uint sums, cls_scale scale, cls_block *block)
+CLS_FN void cls_block_fast(__global const cls_raw *row, uint begin, uint sums, cls_scale scale,
+                           cls_block *block)
 {
     const int16 a = CLS_LOAD16(row, begin), b = CLS_LOAD16(row, begin + 16);
     const int16 c = CLS_LOAD16(row, begin + 32), d = CLS_LOAD16(row, begin + 48);

@@ -42,6 +42,8 @@
 extern "C" {
 #endif
 
+/* clang-format off: tables, structs and their comments are laid out by hand */
+
 #define CLSAMPLE_VERSION_MAJOR 0
 #define CLSAMPLE_VERSION_MINOR 1
 #define CLSAMPLE_VERSION_PATCH 0
@@ -53,15 +55,15 @@ CLSAMPLE_API const char *clsample_version(void);
 /* ---- Status ---------------------------------------------------------------------------------------- */
 
 /* The only list of status codes: the enum, the names and the texts come from it. */
-#define CLSAMPLE_STATUS_MAP(X)                                                    \
-    X(OK, 0, "success")                                                           \
-    X(E_ARGUMENT, -1, "null handle, zero size or value out of range")             \
-    X(E_BUFFER, -2, "buffer smaller than the shape needs, or wrongly aligned")    \
+#define CLSAMPLE_STATUS_MAP(X)                                                             \
+    X(OK, 0, "success")                                                                    \
+    X(E_ARGUMENT, -1, "null handle, zero size or value out of range")                      \
+    X(E_BUFFER, -2, "buffer smaller than the shape needs, or wrongly aligned")             \
     X(E_VERSION, -3, "a struct sets a field or flag that this library is too old to know") \
-    X(E_MEMORY, -4, "out of host memory")                                         \
-    X(E_OPENCL, -5, "an OpenCL call failed")                                      \
-    X(E_BUILD, -6, "the device's compiler refused the kernels")                   \
-    X(E_DEVICE, -7, "the device cannot be used")                                  \
+    X(E_MEMORY, -4, "out of host memory")                                                  \
+    X(E_OPENCL, -5, "an OpenCL call failed")                                               \
+    X(E_BUILD, -6, "the device's compiler refused the kernels")                            \
+    X(E_DEVICE, -7, "the device cannot be used")                                           \
     X(E_NO_DEVICE, -8, "no usable device matches the selection")
 
 typedef enum clsample_status {
@@ -85,7 +87,7 @@ typedef struct clsample_error {
     char log[8192];         /**< E_BUILD: the compiler's log (its first 8 KiB), else "" */
 } clsample_error;
 
-/** Never NULL; owned by the calling thread, overwritten by its next failure. A success leaves it as it was. */
+/** Owned by the calling thread, overwritten by its next failure; a success leaves it as it was. Never NULL. */
 CLSAMPLE_API const clsample_error *clsample_last_error(void);
 
 /* ---- Options --------------------------------------------------------------------------------------- */
@@ -95,16 +97,16 @@ CLSAMPLE_API const clsample_error *clsample_last_error(void);
 typedef struct clsample_options {
     uint32_t size;         /**< bytes; set by CLSAMPLE_OPTIONS_INIT */
     uint32_t flags;        /**< 0 (default) or CLSAMPLE_NO_SELF_CHECK; an unknown bit is E_VERSION */
-    const char *cache_dir; /**< folder for compiled kernels, made if missing; NULL (default) = no cache. Borrowed
-                                for the call. What is wrong with it costs time, never an error */
-    uint32_t work_group;   /**< work-items a group: a power of two, 1 to 256; 0 (default) = by device. Never
-                                changes a result */
+    const char *cache_dir; /**< folder for compiled kernels, made if missing; NULL (default) = no cache.
+                                Borrowed for the call. What is wrong with it costs time, never an error */
+    uint32_t work_group;   /**< work-items a group: a power of two, 1 to 256; 0 (default) = by device.
+                                Never changes a result */
     uint32_t reserved;     /**< 0 */
 } clsample_options;
 #define CLSAMPLE_OPTIONS_INIT { sizeof(clsample_options), 0, NULL, 0, 0 }
 
-/** Write the folder that the clsample command uses as options.cache_dir: the value of CLSAMPLE_CACHE if that is
- * set ("off" gives ""), else "clsample" in XDG_CACHE_HOME, else in the .cache folder of HOME, else "".
+/** Write the folder that the clsample command uses as options.cache_dir: the value of CLSAMPLE_CACHE if that
+ * is set ("off" gives ""), else "clsample" in XDG_CACHE_HOME, else in the .cache folder of HOME, else "".
  * The only call of this library that reads the environment.
  * @return OK; E_ARGUMENT if `dir` is NULL; E_BUFFER if `size` bytes do not hold the path and its final 0. */
 CLSAMPLE_API clsample_status clsample_default_cache_dir(char *dir, size_t size);
@@ -159,9 +161,10 @@ CLSAMPLE_API clsample_status clsample_devices_check(clsample_devices *list, size
  * @param selector NULL: the best of all. "P:D", "cpu", "gpu", "accelerator", or a case-insensitive part of
  *                 "platform / device"
  * @param index    the entry chosen
- * @return OK; E_NO_DEVICE if nothing usable matches: the message lists what there is and why each was refused;
- *         E_ARGUMENT for a NULL list or index or an empty selector; E_MEMORY */
-CLSAMPLE_API clsample_status clsample_devices_select(clsample_devices *list, const char *selector, size_t *index);
+ * @return OK; E_NO_DEVICE if nothing usable matches: the message lists what there is and why each was
+ *         refused; E_ARGUMENT for a NULL list or index or an empty selector; E_MEMORY */
+CLSAMPLE_API clsample_status clsample_devices_select(clsample_devices *list, const char *selector,
+                                                     size_t *index);
 
 /* ---- Context --------------------------------------------------------------------------------------- */
 
@@ -171,8 +174,8 @@ typedef struct clsample_ctx clsample_ctx; /* opaque: one device's kernels and sc
  * kernels that the self-check needs and runs it: blocks, up to seconds without a cache. Both are retained.
  * @param options NULL for the defaults
  * @param ctx     owned by the caller: clsample_destroy
- * @return OK; E_ARGUMENT; E_VERSION; E_MEMORY; E_OPENCL; E_BUILD with the compiler's log; E_DEVICE if the device
- *         lacks a compiler, memory or work-items, or failed the self-check. *ctx is NULL on failure */
+ * @return OK; E_ARGUMENT; E_VERSION; E_MEMORY; E_OPENCL; E_BUILD with the compiler's log; E_DEVICE if the
+ *         device lacks a compiler, memory or work-items, or failed the self-check. *ctx is NULL on failure */
 CLSAMPLE_API clsample_status clsample_create(cl_context context, cl_device_id device,
                                              const clsample_options *options, clsample_ctx **ctx);
 /** Free a context; NULL is fine. Commands already enqueued still run to their end. */
@@ -185,13 +188,13 @@ CLSAMPLE_API void clsample_destroy(clsample_ctx *ctx);
 #define CLSAMPLE_NO_TOKEN (-1)
 
 /* Whose order of filters, treatment of ties, and top-p boundary. x is a logit, p a probability.
- *  SEED          temperature, min-p, top-k, top-p. Ties of the k-th logit stay; top-p keeps tokens while the sum
- *                of probabilities, largest first, is at most top_p, always the first, and ties of the last kept
- *                one; min-p keeps p >= min_p * max and p >= max - 1e-9; min_p 1 is off.
+ *  SEED          temperature, min-p, top-k, top-p. Ties of the k-th logit stay; top-p keeps tokens while the
+ *                sum of probabilities, largest first, is at most top_p, always the first, and ties of the
+ *                last kept one; min-p keeps p >= min_p * max and p >= max - 1e-9; min_p 1 is off.
  *                Source: the article's code (jax-layers, generation_utils.py), sums and ties made exact.
  *  TRANSFORMERS  temperature, top-k (ties stay), top-p up to and with the token that reaches top_p, min-p.
  *  VLLM          temperature, min-p, top-k (ties stay), top-p up to and with the token that reaches top_p.
- *  LLAMA_CPP     top-k (exactly k), top-p up to and with the token that reaches top_p, min-p, temperature last.
+ *  LLAMA_CPP     top-k (exactly k), top-p up to and with the token that reaches top_p, min-p, temperature.
  * Where a boundary cuts through equal logits, the smaller token ids stay. */
 typedef enum clsample_rules {
     CLSAMPLE_RULES_SEED = 0,
@@ -203,8 +206,8 @@ typedef enum clsample_rules {
 typedef struct clsample_params {
     uint32_t size;     /**< bytes; set by CLSAMPLE_PARAMS_INIT */
     uint32_t flags;    /**< 0 (default) or CLSAMPLE_GREEDY; an unknown bit is E_VERSION */
-    float temperature; /**< divides the logits; 0 = greedy; default 1. Finite and not negative; above 0 it counts
-                            as at least 1e-9 (as in the article) and at most 1e12 */
+    float temperature; /**< divides the logits; 0 = greedy; default 1. Finite and not negative; above 0 it
+                            counts as at least 1e-9 (as in the article) and at most 1e12 */
     float min_p;       /**< fraction of the best token's probability, [0, 1]; 0 = off (default). Source:
                             Nguyen et al., arXiv:2407.01082 */
     uint32_t top_k;    /**< tokens kept; 0 = off (default); above vocab = vocab. Source: Fan et al.,
@@ -212,9 +215,11 @@ typedef struct clsample_params {
     float top_p;       /**< probability mass kept, (0, 1]; 1 = off (default). Source: Holtzman et al.,
                             arXiv:1904.09751 */
     uint64_t seed;     /**< any value; default 0 */
-    uint64_t step;     /**< number of the token within its text; default 0. Random number = f(seed, step, stream) */
-    uint32_t stream;   /**< default 0. Params for a whole batch: row r draws with stream + r (mod 2^32). Params per
-                            row: as given, so that a row draws the same token in any slot of any batch */
+    uint64_t step;     /**< number of the token within its text; default 0. The random number of a draw is
+                            a function of seed, step and stream alone */
+    uint32_t stream;   /**< default 0. Params for a whole batch: row r draws with stream + r (mod 2^32).
+                            Params per row: as given, so that a row draws the same token in any slot of any
+                            batch */
     uint32_t rules;    /**< a clsample_rules; default CLSAMPLE_RULES_SEED */
 } clsample_params;
 #define CLSAMPLE_PARAMS_INIT { sizeof(clsample_params), 0, 1.0f, 0.0f, 0, 1.0f, 0, 0, 0, CLSAMPLE_RULES_SEED }
@@ -226,8 +231,8 @@ typedef enum clsample_dtype {
 } clsample_dtype;
 
 /** Logits in a buffer of the application: [rows, stride] row-major, the first `vocab` of each row are used.
- * -inf is masked. NaN counts as -inf and is reported. Tokens at +inf share the whole mass. Equal logits rank by
- * token id; -0 equals +0; a denormal keeps its order also where the device flushes it. */
+ * -inf is masked. NaN counts as -inf and is reported. Tokens at +inf share the whole mass. Equal logits
+ * rank by token id; -0 equals +0; a denormal keeps its order also where the device flushes it. */
 typedef struct clsample_logits {
     uint32_t size;          /**< bytes; set by CLSAMPLE_LOGITS_INIT */
     uint32_t dtype;         /**< a clsample_dtype; default CLSAMPLE_F32 */
@@ -235,9 +240,9 @@ typedef struct clsample_logits {
     size_t offset;          /**< of the first logit, in bytes; a multiple of the element's size */
     uint32_t rows;          /**< at least 1 */
     uint32_t vocab;         /**< 1 to CLSAMPLE_MAX_VOCAB */
-    size_t stride;          /**< elements from one row to the next; 0 (default) = vocab, else at least vocab */
-    cl_mem fallback;        /**< NULL (default), or logits of the same shape that are used, with the same parameters
-                                 but no filter, for a row of `mem` whose logits are all masked */
+    size_t stride;          /**< elements from one row to the next, at least vocab; 0 (default) = vocab */
+    cl_mem fallback;        /**< NULL (default), or logits of the same shape that are used, with the same
+                                 parameters but no filter, for a row of `mem` whose logits are all masked */
     size_t fallback_offset; /**< in bytes, like offset */
 } clsample_logits;
 #define CLSAMPLE_LOGITS_INIT { sizeof(clsample_logits), CLSAMPLE_F32, NULL, 0, 0, 0, 0, NULL, 0 }
@@ -246,21 +251,22 @@ typedef struct clsample_logits {
     X(OK, 0, "ok")                                                                        \
     X(NAN_IGNORED, 1, "nan_ignored") /* a token was chosen, NaN logits counted as -inf */ \
     X(NO_TOKEN, 2, "no_token")       /* every logit is masked: token -1, kept 0 */        \
-    X(FALLBACK, 3, "fallback")       /* the token comes from the fallback logits */
-typedef enum clsample_row_status {
-#define CLSAMPLE_ROW_ENUM(name, value, text) CLSAMPLE_ROW_##name = (value),
-    CLSAMPLE_ROW_STATUS_MAP(CLSAMPLE_ROW_ENUM)
-#undef CLSAMPLE_ROW_ENUM
-} clsample_row_status;
-/** "ok", "nan_ignored", "no_token", "fallback", or "unknown". Never NULL. */
+    X(FALLBACK, 3, "fallback")       /* the token comes from the fallback logits */       \
+typedef enum clsample_row_status {                                                        \
+#define CLSAMPLE_ROW_ENUM(name, value, text) CLSAMPLE_ROW_##name = (value),               \
+    CLSAMPLE_ROW_STATUS_MAP(CLSAMPLE_ROW_ENUM)                                            \
+#undef CLSAMPLE_ROW_ENUM                                                                  \
+} clsample_row_status;                                                                    \
+/** "ok", "nan_ignored", "no_token", "fallback", or "unknown". Never NULL. */             \
 CLSAMPLE_API const char *clsample_row_status_name(uint32_t row_status);
 
 /** One row's outcome, 16 bytes, as it lies in the results buffer. */
 typedef struct clsample_result {
     int32_t token;   /**< below vocab, or CLSAMPLE_NO_TOKEN */
     uint32_t status; /**< a clsample_row_status */
-    float logprob;   /**< natural logarithm of the probability with which this token was drawn, in the filtered
-                          distribution; 0 when greedy, -inf without a token; absolute error below 1e-6 */
+    float logprob;   /**< natural logarithm of the probability with which this token was drawn, in the
+                          filtered distribution; 0 when greedy, -inf without a token; absolute error below
+                          1e-6 */
     uint32_t kept;   /**< tokens in the distribution that was drawn from; 1 when greedy */
 } clsample_result;
 
@@ -275,20 +281,20 @@ typedef struct clsample_output {
 } clsample_output;
 #define CLSAMPLE_OUTPUT_INIT { sizeof(clsample_output), 0, NULL, 0, NULL, 0 }
 
-/** Enqueue the choice of one token per row. Does not block, copy logits, or wait for the device. The first call
- * of a larger shape grows the scratch memory (16 bytes a block of 64 logits); the first call of a dtype compiles
- * its kernels. Calls of one context run on the device in the order in which they were enqueued.
+/** Enqueue the choice of one token per row. Does not block, copy logits, or wait for the device. The first
+ * call of a larger shape grows the scratch memory (16 bytes a block of 64 logits); the first call of a dtype
+ * compiles its kernels. Calls of one context run on the device in the order in which they were enqueued.
  *
  * @param queue     in-order or out-of-order, of the context's OpenCL context and device; borrowed
  * @param params    NULL = defaults for the whole batch
- * @param n_params  1: `params` is for the whole batch; rows: one for each row, each with the size of the first.
- *                  Ignored if `params` is NULL
+ * @param n_params  1: `params` is for the whole batch; rows: one for each row, each with the size of the
+ *                  first. Ignored if `params` is NULL
  * @param logits, output  see there; borrowed for the call, their buffers until the commands ended
  * @param n_wait, wait_list  events to wait for, of the same OpenCL context; NULL if and only if n_wait is 0
  * @param event     NULL, or the last command's event, owned by the caller; NULL is stored on failure
- * @return OK; E_ARGUMENT; E_VERSION; E_BUFFER; E_MEMORY; E_BUILD; E_DEVICE if its driver cannot loop over so many
- *         logits; E_OPENCL: earlier commands of the call may
- *         still run then, finish the queue before you free the buffers */
+ * @return OK; E_ARGUMENT; E_VERSION; E_BUFFER; E_MEMORY; E_BUILD; E_DEVICE if its driver cannot loop over so
+ *         many logits; E_OPENCL: earlier commands of the call may still run then, finish the queue before you
+ *         free the buffers */
 CLSAMPLE_API clsample_status clsample_enqueue(clsample_ctx *ctx, cl_command_queue queue,
                                               const clsample_params *params, uint32_t n_params,
                                               const clsample_logits *logits, const clsample_output *output,
@@ -298,29 +304,35 @@ CLSAMPLE_API clsample_status clsample_enqueue(clsample_ctx *ctx, cl_command_queu
  * @param host    what the buffer of `logits` would hold; its mem, offset and fallback fields are ignored
  * @param results [rows], written only on OK
  * @return as clsample_enqueue */
-CLSAMPLE_API clsample_status clsample_sample(clsample_ctx *ctx, const clsample_params *params, uint32_t n_params,
+CLSAMPLE_API clsample_status clsample_sample(clsample_ctx *ctx,
+                                             const clsample_params *params, uint32_t n_params,
                                              const clsample_logits *logits, const void *host,
                                              clsample_result *results);
 
 /* What clsample_enqueue_filter writes. */
 typedef enum clsample_filter_output {
     CLSAMPLE_MASKED_LOGITS = 0, /**< logit / temperature where kept (correctly rounded), -inf elsewhere */
-    CLSAMPLE_PROBABILITIES = 1  /**< the probability of each token in the distribution that a draw would use */
+    CLSAMPLE_PROBABILITIES = 1  /**< each token's probability in the distribution that a draw would use */
 } clsample_filter_output;
 
 /** Enqueue the filters alone, without a draw: set one filter in `params` and the others off to run one stage.
- * Temperature 1 leaves kept logits as they are; 0 and CLSAMPLE_GREEDY keep the one greedy token, unscaled. A row
- * whose logits are all masked gives -inf or 0 everywhere, unless `logits` has a fallback. Unlike in
+ * Temperature 1 leaves kept logits as they are; 0 and CLSAMPLE_GREEDY keep the one greedy token, unscaled. A
+ * row whose logits are all masked gives -inf or 0 everywhere, unless `logits` has a fallback. Unlike in
  * clsample_enqueue, min_p 1 is a filter under the seed rules too: it keeps the most probable tokens, as the
  * article's stage does when it is called alone.
  * @param what   a clsample_filter_output
- * @param out    float32 [rows, vocab], row-major, not the logits' buffer; `out_offset` in bytes, a multiple of 4
+ * @param out    float32 [rows, vocab], row-major, not the logits' buffer; `out_offset` in bytes, a multiple
+ *               of 4
  * The other parameters and the return value are as for clsample_enqueue. */
 CLSAMPLE_API clsample_status clsample_enqueue_filter(clsample_ctx *ctx, cl_command_queue queue,
                                                      const clsample_params *params, uint32_t n_params,
-                                                     const clsample_logits *logits, clsample_filter_output what,
-                                                     cl_mem out, size_t out_offset, cl_uint n_wait,
-                                                     const cl_event *wait_list, cl_event *event);
+                                                     const clsample_logits *logits,
+                                                     clsample_filter_output what,
+                                                     cl_mem out, size_t out_offset,
+                                                     cl_uint n_wait, const cl_event *wait_list,
+                                                     cl_event *event);
+
+/* clang-format on */
 
 #ifdef __cplusplus
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The known-answer test of a device: the canonical arithmetic on logits of every size, special values and ties of
- * rounding, against the host's results from the same source; and sums in local memory. */
+/* The known-answer test of a device: the canonical arithmetic on logits of every size, special values and
+ * ties of rounding, against the host's results from the same source; and sums in local memory. */
 #include "internal.h"
 
 #include "../cl/check_case.h"
@@ -13,9 +13,9 @@
 
 /* What each word of cls_check_words() is about. */
 static const char *const primitive[CLS_CHECK_WORDS] = {
-    "the key of a logit",  "the exponent of a weight", "the mantissa of a weight", "the mass of a token",
-    "a min-p threshold",   "a Philox random number",   "a 128-bit product",        "a ratio of masses",
-    "a logarithm of masses",
+    "the key of a logit",  "the exponent of a weight", "the mantissa of a weight",
+    "the mass of a token", "a min-p threshold",        "a Philox random number",
+    "a 128-bit product",   "a ratio of masses",        "a logarithm of masses",
 };
 
 typedef struct cls_check {
@@ -35,8 +35,9 @@ typedef struct cls_check {
 static void make_cases(cls_check *c)
 {
     static const cls_uint special[] = {
-        0x00000000u, 0x80000000u, 0x00000001u, 0x80000001u, 0x007fffffu, 0x00800000u, 0x7f7fffffu, 0xff7fffffu,
-        0x7f800000u, 0xff800000u, 0x7fc00000u, 0xffc00001u, 0x3f800000u, 0xbf800000u, 0x21800000u, 0x217fffffu,
+        0x00000000u, 0x80000000u, 0x00000001u, 0x80000001u, 0x007fffffu, 0x00800000u,
+        0x7f7fffffu, 0xff7fffffu, 0x7f800000u, 0xff800000u, 0x7fc00000u, 0xffc00001u,
+        0x3f800000u, 0xbf800000u, 0x21800000u, 0x217fffffu,
     };
     cls_uint state = 1;
 
@@ -56,7 +57,8 @@ static void make_cases(cls_check *c)
         c->masses[i] = 0xfedcba9876543210u >> i % 7;
 }
 
-static clsample_status make_objects(cls_check *c, cl_context context, cl_device_id device, const char *cache_dir)
+static clsample_status make_objects(cls_check *c, cl_context context, cl_device_id device,
+                                    const char *cache_dir)
 {
     const cl_mem_flags in = CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR;
     clsample_status st = CLSAMPLE_OK;
@@ -123,14 +125,16 @@ static clsample_status compare(const cls_check *c)
         cls_check_words(c->cases[i], want);
         for (cls_uint w = 0; w < CLS_CHECK_WORDS; w++)
             if (c->words[i][w] != want[w])
-                return cls_fail(CLSAMPLE_E_DEVICE, "the self-check failed: %s is 0x%08x instead of 0x%08x for case %u",
+                return cls_fail(CLSAMPLE_E_DEVICE,
+                                "the self-check failed: %s is 0x%08x instead of 0x%08x for case %u",
                                 primitive[w], (unsigned)c->words[i][w], (unsigned)want[w], (unsigned)i);
     }
     for (cls_uint i = 0; i < CLS_CHECK_GROUP; i++)
         sum += c->masses[i];
     if (c->sums[0] != (cls_uint)sum || c->sums[1] != (cls_uint)(sum >> 32))
-        return cls_fail(CLSAMPLE_E_DEVICE, "the self-check failed: a sum in local memory is 0x%08x%08x instead of "
-                        "0x%016llx", (unsigned)c->sums[1], (unsigned)c->sums[0], (unsigned long long)sum);
+        return cls_fail(CLSAMPLE_E_DEVICE,
+                        "the self-check failed: a sum in local memory is 0x%08x%08x instead of 0x%016llx",
+                        (unsigned)c->sums[1], (unsigned)c->sums[0], (unsigned long long)sum);
     return CLSAMPLE_OK;
 }
 
@@ -148,7 +152,8 @@ static void free_check(cls_check *c)
     free(c);
 }
 
-clsample_status cls_self_check(cl_context context, cl_device_id device, const char *cache_dir, uint32_t *loop_limit)
+clsample_status cls_self_check(cl_context context, cl_device_id device, const char *cache_dir,
+                               uint32_t *loop_limit)
 {
     clsample_status st = CLSAMPLE_OK;
     cls_check *c = calloc(1, sizeof *c);

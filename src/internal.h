@@ -2,11 +2,12 @@
 /* What the library's source files share. Layers, top to bottom; each calls only those below it:
  *   sample.c    the blocking call on host memory
  *   enqueue.c   the pipeline's commands
- *   context.c   a device's kernels and scratch;  devices.c  the list of devices, which opens contexts to check
+ *   context.c   a device's kernels and scratch
+ *   devices.c   the list of devices, which opens contexts to check them
  *   check.c     the self-check
- *   plan.c      parameters to what the kernels read;  program.c  kernels compiled;  cache.c  binaries on disk
- *   error.c     failures noted for the caller
- */
+ *   plan.c      parameters to what the kernels read
+ *   program.c   kernels compiled;  cache.c  binaries on disk
+ *   error.c     failures noted for the caller */
 #ifndef CLS_INTERNAL_H
 #define CLS_INTERNAL_H
 
@@ -18,15 +19,17 @@
 
 #define CLS_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define CLS_MAX(a, b) ((a) > (b) ? (a) : (b))
+#if defined(__GNUC__)
+#define CLS_PRINTF(format, first) __attribute__((format(printf, format, first)))
+#else
+#define CLS_PRINTF(format, first)
+#endif
 #define CLS_COUNT(array) (sizeof(array) / sizeof *(array))
 
 /* ---- error.c ---- */
 
 /* Note a failure for clsample_last_error() and return its status. `format` is printf's. */
-#if defined(__GNUC__)
-__attribute__((format(printf, 2, 3)))
-#endif
-clsample_status cls_fail(clsample_status status, const char *format, ...);
+clsample_status cls_fail(clsample_status status, const char *format, ...) CLS_PRINTF(2, 3);
 /* The same for an OpenCL call: E_OPENCL, the code, its name, and the call. */
 clsample_status cls_fail_cl(cl_int error, const char *call);
 /* The same for a build: E_BUILD with the compiler's log (cut to fit). */
@@ -43,24 +46,24 @@ const char *cls_cl_error_name(cl_int error);
             goto cleanup;                         \
         }                                         \
     } while (0)
-#define CLS_TRY(expression)                     \
-    do {                                        \
-        st = (expression);                      \
+#define CLS_TRY(expression)                      \
+    do {                                         \
+        st = (expression);                       \
         if (st != CLSAMPLE_OK) { goto cleanup; } \
     } while (0)
 
-/* Copy a versioned struct of the caller over `to`, which holds the defaults: at most `known` bytes, refusing a
- * size below `minimum` (E_ARGUMENT) and set bytes past `known` (E_VERSION). Every such struct begins with its
- * size as uint32_t. `name` is for the message. */
+/* Copy a versioned struct of the caller over `to`, which holds the defaults: at most `known` bytes, refusing
+ * a size below `minimum` (E_ARGUMENT) and set bytes past `known` (E_VERSION). Every such struct begins with
+ * its size as uint32_t. `name` is for the message. */
 clsample_status cls_copy_struct(void *to, size_t known, size_t minimum, const void *from, const char *name);
 
 /* ---- cache.c: compiled binaries on disk ---- */
 
-/* Load the binary stored under `key` (a file name without folder) in `dir`. Returns malloc'd bytes, owned by the
- * caller, or NULL if there is none that is whole and ours. */
+/* Load the binary stored under `key` (a file name without folder) in `dir`. Returns malloc'd bytes, owned by
+ * the caller, or NULL if there is none that is whole and ours. */
 unsigned char *cls_cache_load(const char *dir, const char *key, size_t *size);
-/* Store a binary: makes `dir` (0700) if missing, writes a temporary file (0600), renames it. Failure is silent:
- * the cache only saves time. */
+/* Store a binary: makes `dir` (0700) if missing, writes a temporary file (0600), renames it. Failure is
+ * silent: the cache only saves time. */
 void cls_cache_store(const char *dir, const char *key, const unsigned char *bytes, size_t size);
 /* Remove an entry that the driver refused. */
 void cls_cache_drop(const char *dir, const char *key);
@@ -68,31 +71,39 @@ void cls_cache_drop(const char *dir, const char *key);
 /* ---- program.c: kernels compiled from embedded source, or taken from the cache ---- */
 
 /* Which .cl file of cl/; each is compiled after the shared headers, into a program of its own. */
-typedef enum cls_source { CLS_SRC_SUMMARY, CLS_SRC_PICK, CLS_SRC_MASK, CLS_SRC_CHECK, CLS_SRC_COUNT } cls_source;
+typedef enum cls_source {
+    CLS_SRC_SUMMARY,
+    CLS_SRC_PICK,
+    CLS_SRC_MASK,
+    CLS_SRC_CHECK,
+    CLS_SRC_COUNT
+} cls_source;
 
 /* Compile one source for one device, or load it from `cache_dir` (NULL = no cache).
  * `options` are the -D switches; program.c adds those that every build needs.
  * On success *program is owned by the caller. E_BUILD carries the log. */
-clsample_status cls_program_build(cl_context context, cl_device_id device, const char *cache_dir, cls_source source,
-                                  const char *options, cl_program *program);
+clsample_status cls_program_build(cl_context context, cl_device_id device, const char *cache_dir,
+                                  cls_source source, const char *options, cl_program *program);
 
 /* ---- plan.c ---- */
 
 /* Check the caller's params (`rows` sets of `size` bytes each, or NULL) and turn set `index` into what the
  * kernels read. `vocab` clamps top_k. `filter` = for clsample_enqueue_filter, where min_p 1 is a filter. */
-clsample_status cls_plan(const clsample_params *params, uint32_t index, uint32_t vocab, bool filter, cls_plan_row *out);
+clsample_status cls_plan(const clsample_params *params, uint32_t index, uint32_t vocab, bool filter,
+                         cls_plan_row *out);
 
 /* ---- check.c ---- */
 
 /* The known-answer test of the device's arithmetic: OK, or E_DEVICE with a sentence that says which primitive
- * gave what instead of what. *loop_limit takes the number of iterations after which the driver ends a work-item's
- * loops, UINT32_MAX if it seems to have no such limit. Blocks. */
-clsample_status cls_self_check(cl_context context, cl_device_id device, const char *cache_dir, uint32_t *loop_limit);
+ * gave what instead of what. *loop_limit takes the number of iterations after which the driver ends a
+ * work-item's loops, UINT32_MAX if it seems to have no such limit. Blocks. */
+clsample_status cls_self_check(cl_context context, cl_device_id device, const char *cache_dir,
+                               uint32_t *loop_limit);
 
 /* ---- context.c ---- */
 
-/* A device's limits as the library needs them; E_DEVICE with the reason if it cannot be used (no compiler, not
- * available, 32 KiB of local memory or the work-group size missing, big-endian). */
+/* A device's limits as the library needs them; E_DEVICE with the reason if it cannot be used (no compiler,
+ * not available, 32 KiB of local memory or the work-group size missing, big-endian). */
 clsample_status cls_device_usable(cl_device_id device);
 /* clGetDeviceInfo of a string: always ends in 0, cut to `size`; "" on error. */
 void cls_device_string(cl_device_id device, cl_device_info what, char *out, size_t size);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Parameters checked, and turned into what the kernels read. Every rounding here is of host doubles, once a call,
- * and the same for every device. */
+/* Parameters checked, and turned into what the kernels read. Every rounding here is of host doubles, once a
+ * call, and the same for every device. */
 #include "internal.h"
 
 #include <float.h>
@@ -15,17 +15,19 @@
 static clsample_status check_params(const clsample_params *p, uint32_t index)
 {
     if (p->flags & ~CLSAMPLE_GREEDY)
-        return cls_fail(CLSAMPLE_E_VERSION, "params[%u].flags is 0x%x; this library knows only CLSAMPLE_GREEDY (0x1)",
+        return cls_fail(CLSAMPLE_E_VERSION,
+                        "params[%u].flags is 0x%x; this library knows only CLSAMPLE_GREEDY (0x1)",
                         (unsigned)index, (unsigned)p->flags);
     if (!(p->temperature >= 0.0f && p->temperature <= FLT_MAX))
         return cls_fail(CLSAMPLE_E_ARGUMENT,
                         "params[%u].temperature is %g; it must be finite and at least 0 (0 is greedy)",
                         (unsigned)index, (double)p->temperature);
     if (!(p->min_p >= 0.0f && p->min_p <= 1.0f))
-        return cls_fail(CLSAMPLE_E_ARGUMENT, "params[%u].min_p is %g; it must be from 0 (off) to 1", (unsigned)index,
-                        (double)p->min_p);
+        return cls_fail(CLSAMPLE_E_ARGUMENT, "params[%u].min_p is %g; it must be from 0 (off) to 1",
+                        (unsigned)index, (double)p->min_p);
     if (!(p->top_p > 0.0f && p->top_p <= 1.0f))
-        return cls_fail(CLSAMPLE_E_ARGUMENT, "params[%u].top_p is %g; it must be above 0 and at most 1 (1 is off)",
+        return cls_fail(CLSAMPLE_E_ARGUMENT,
+                        "params[%u].top_p is %g; it must be above 0 and at most 1 (1 is off)",
                         (unsigned)index, (double)p->top_p);
     if (p->rules > CLSAMPLE_RULES_LLAMA_CPP)
         return cls_fail(CLSAMPLE_E_ARGUMENT, "params[%u].rules is %u; it must be a clsample_rules, 0 to %u",
@@ -33,8 +35,8 @@ static clsample_status check_params(const clsample_params *p, uint32_t index)
     return CLSAMPLE_OK;
 }
 
-/* `value` as the sum of two floats; what is too small to matter beside a float of 2^-60 becomes 0, so that the
- * device never multiplies into a denormal. */
+/* `value` as the sum of two floats; what is too small to matter beside a float of 2^-60 becomes 0, so that
+ * the device never multiplies into a denormal. */
 static void split(double value, double smallest, float *hi, float *lo)
 {
     const double bounded = value < -(double)FLT_MAX ? -(double)FLT_MAX : value;
@@ -52,7 +54,8 @@ static cls_scale make_scale(double temperature)
     return s;
 }
 
-static void plan_min_p(const clsample_params *p, double temperature, uint32_t vocab, bool filter, cls_plan_row *out)
+static void plan_min_p(const clsample_params *p, double temperature, uint32_t vocab, bool filter,
+                       cls_plan_row *out)
 {
     const bool seed_rules = p->rules == CLSAMPLE_RULES_SEED;
     if (p->min_p == 0.0f || (p->min_p == 1.0f && seed_rules && !filter)) return;
@@ -76,7 +79,8 @@ static void plan_top_p(const clsample_params *p, cls_plan_row *out)
     out->top_p_hi = (uint32_t)(limit >> 32);
 }
 
-static void plan_filters(const clsample_params *p, double temperature, uint32_t vocab, bool filter, cls_plan_row *out)
+static void plan_filters(const clsample_params *p, double temperature, uint32_t vocab, bool filter,
+                         cls_plan_row *out)
 {
     const double filter_temperature = p->rules == CLSAMPLE_RULES_LLAMA_CPP ? 1.0 : temperature;
 
@@ -101,7 +105,8 @@ static void plan_filters(const clsample_params *p, double temperature, uint32_t 
     }
 }
 
-clsample_status cls_plan(const clsample_params *params, uint32_t index, uint32_t vocab, bool filter, cls_plan_row *out)
+clsample_status cls_plan(const clsample_params *params, uint32_t index, uint32_t vocab, bool filter,
+                         cls_plan_row *out)
 {
     clsample_params p = CLSAMPLE_PARAMS_INIT;
     clsample_status st = CLSAMPLE_OK;
@@ -112,7 +117,8 @@ clsample_status cls_plan(const clsample_params *params, uint32_t index, uint32_t
         uint32_t size;
         memcpy(&size, set, sizeof size);
         if (size != params->size)
-            return cls_fail(CLSAMPLE_E_ARGUMENT, "params[%u].size is %u, but params[0].size is %u; they must be equal",
+            return cls_fail(CLSAMPLE_E_ARGUMENT,
+                            "params[%u].size is %u, but params[0].size is %u; they must be equal",
                             (unsigned)index, (unsigned)size, (unsigned)params->size);
         st = cls_copy_struct(&p, sizeof p, sizeof p, set, "params");
         if (st == CLSAMPLE_OK) st = check_params(&p, index);

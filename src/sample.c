@@ -24,7 +24,8 @@ clsample_status clsample_sample(clsample_ctx *ctx, const clsample_params *params
     CLS_CL(clEnqueueWriteBuffer(ctx->queue, in.mem, CL_TRUE, 0, bytes, host, 0, NULL, NULL),
            "clEnqueueWriteBuffer logits");
     CLS_TRY(clsample_enqueue(ctx, ctx->queue, params, n_params, &in, &out, 0, NULL, NULL));
-    CLS_CL(clEnqueueReadBuffer(ctx->queue, out.results, CL_TRUE, 0, in.rows * sizeof *results, results, 0, NULL, NULL),
+    CLS_CL(clEnqueueReadBuffer(ctx->queue, out.results, CL_TRUE, 0, in.rows * sizeof *results, results, 0,
+                               NULL, NULL),
            "clEnqueueReadBuffer results");
 cleanup:
     return st;

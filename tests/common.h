@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the device tests share: one device, random rows, the test data, and calls of the library whose outputs lie
- * between guard words. A helper that fails ends the running test with a message, so callers need not check.
+/* What the device tests share: one device, random rows, the test data, and calls of the library whose outputs
+ * lie between guard words. A helper that fails ends the running test with a message, so callers need not
+ * check.
  *
  * Environment:
  *   CLSAMPLE_TEST_DEVICE  a selector as clsample_devices_select takes it; unset = the best device
- *   CLSAMPLE_TEST_SLOW    1 = cut the sizes down, as for a simulator
+ *   CLSAMPLE_TEST_SPEED   "full", "slow" or "simulated": how much to ask of it; unset = by its name
  *   CLSAMPLE_TEST_DATA    the folder of the test data; unset = the one set at build time
  *   CLSAMPLE_CACHE        the folder for compiled kernels, "off" for none
- */
+ * */
 #ifndef CLSAMPLE_TESTS_COMMON_H
 #define CLSAMPLE_TESTS_COMMON_H
 
@@ -21,35 +22,44 @@
 
 /* ck_cl: an OpenCL call must work. ck_ok: a call of the library must, else its message is shown. */
 #define ck_cl(expression) ck_assert_int_eq((expression), CL_SUCCESS)
-#define ck_ok(expression)                                                                         \
-    do {                                                                                          \
-        const clsample_status ck_status_ = (expression);                                          \
-        ck_assert_msg(ck_status_ == CLSAMPLE_OK, "%s: %s: %s", #expression,                       \
-                      clsample_status_name(ck_status_), clsample_last_error()->message);          \
+#define ck_ok(expression)                                                                \
+    do {                                                                                 \
+        const clsample_status ck_status_ = (expression);                                 \
+        ck_assert_msg(ck_status_ == CLSAMPLE_OK, "%s: %s: %s", #expression,              \
+                      clsample_status_name(ck_status_), clsample_last_error()->message); \
     } while (0)
 
 /* ck_assert_msg for inner loops: costs nothing while it holds. */
-#define REQUIRE(condition, ...)                            \
-    do {                                                   \
-        if (!(condition)) { ck_abort_msg(__VA_ARGS__); }   \
+#define REQUIRE(condition, ...)                          \
+    do {                                                 \
+        if (!(condition)) { ck_abort_msg(__VA_ARGS__); } \
     } while (0)
 
 /* ---- The device ---- */
+
+/* How much work a device gets: the same kinds everywhere, but fewer and smaller cases where it is slow. */
+typedef enum test_speed {
+    SPEED_FULL,     /* a GPU, or a CPU whose driver compiles for it */
+    SPEED_SLOW,     /* a GPU played by a CPU, or a sanitizer: some 30 times slower */
+    SPEED_SIMULATED /* each instruction interpreted: some 1000 times slower */
+} test_speed;
 
 typedef struct test_device {
     cl_device_id id;
     cl_context context;
     cl_command_queue queue; /* in-order */
     clsample_ctx *ctx;
-    char name[256];         /* "platform / device" */
-    bool slow;              /* a simulator, or CLSAMPLE_TEST_SLOW: about a thousand times slower than a CPU */
+    char name[256]; /* "platform / device" */
+    test_speed speed;
 } test_device;
 extern test_device dev;
 
-/* Run the suite on the device: the whole main() of a test program. 0 passed, 1 failed, 77 no device to test on. */
+/* Run the suite on the device: the whole main() of a test program. 0 passed, 1 failed, 77 no device to test
+ * on. */
 int test_main(Suite *(*make)(void));
-/* `full`, or `slow` on a slow device, which is printed: "what: 4 instead of 100 (slow device)". */
-uint32_t test_scaled(const char *what, uint32_t full, uint32_t slow);
+/* The number for the device's speed. One below `full` is printed: "left out: what, 4 instead of 100 (slow
+ * device)". */
+uint32_t test_scaled(const char *what, uint32_t full, uint32_t slow, uint32_t simulated);
 /* Options as test_main uses them: the cache folder of the environment. */
 clsample_options test_options(void);
 
@@ -111,7 +121,7 @@ typedef struct golden_case {
     id_set min_p, top_k, top_p; /* after each stage of the article's code that is on */
     id_set kept;                /* after the last */
     uint32_t n_probs;
-    double *probs;              /* of the first n_probs ids of `kept` */
+    double *probs; /* of the first n_probs ids of `kept` */
     id_set transformers, llama_cpp;
 } golden_case;
 golden_case *golden_load(size_t *count);
@@ -131,16 +141,17 @@ clsample_params params_default(void);
 clsample_params params_of(float temperature, float min_p, uint32_t top_k, float top_p, uint32_t rules);
 clsample_logits logits_of(cl_mem mem, uint32_t dtype, uint32_t rows, uint32_t vocab);
 
-/* A token for each row, through clsample_enqueue on dev.queue, into results[rows]. Checks that both output buffers
- * agree and that the guard words round them are whole. */
-void dev_draw(const clsample_params *params, uint32_t n_params, const clsample_logits *in, clsample_result *results);
+/* A token for each row, through clsample_enqueue on dev.queue, into results[rows]. Checks that both output
+ * buffers agree and that the guard words round them are whole. */
+void dev_draw(const clsample_params *params, uint32_t n_params, const clsample_logits *in,
+              clsample_result *results);
 /* The same for float32 rows of the host. */
-void host_draw(const clsample_params *params, uint32_t n_params, const float *x, uint32_t rows, uint32_t vocab,
-               clsample_result *results);
+void host_draw(const clsample_params *params, uint32_t n_params, const float *x, uint32_t rows,
+               uint32_t vocab, clsample_result *results);
 /* clsample_enqueue_filter into out[rows * vocab], between guard words. */
 void dev_filter(const clsample_params *params, uint32_t n_params, const clsample_logits *in,
                 clsample_filter_output what, float *out);
-void host_filter(const clsample_params *params, uint32_t n_params, const float *x, uint32_t rows, uint32_t vocab,
-                 clsample_filter_output what, float *out);
+void host_filter(const clsample_params *params, uint32_t n_params, const float *x, uint32_t rows,
+                 uint32_t vocab, clsample_filter_output what, float *out);
 
 #endif

@@ -37,7 +37,8 @@ static void open_model(model *m, const float *x, uint32_t vocab, bool *nan)
     m->units = test_alloc(m->blocks * sizeof *m->units);
     m->live = 0;
     *nan = false;
-    for (uint32_t b = 0; b < m->blocks; b++) m->block_max[b] = CLS_KEY_MASKED;
+    for (uint32_t b = 0; b < m->blocks; b++)
+        m->block_max[b] = CLS_KEY_MASKED;
     for (uint32_t id = 0; id < vocab; id++) {
         const cls_uint key = cls_key(cls_bits_of(x[id]));
         *nan = *nan || x[id] != x[id];
@@ -80,8 +81,10 @@ static cls_ulong mass_of(model *m, uint32_t n)
 {
     cls_ulong mass = 0;
 
-    for (uint32_t b = 0; b < m->blocks; b++) m->units[b] = 0;
-    for (uint32_t i = 0; i < n; i++) m->units[m->order[i].id / CLS_BLOCK] += unit(m, m->order[i]);
+    for (uint32_t b = 0; b < m->blocks; b++)
+        m->units[b] = 0;
+    for (uint32_t i = 0; i < n; i++)
+        m->units[m->order[i].id / CLS_BLOCK] += unit(m, m->order[i]);
     for (uint32_t b = 0; b < m->blocks; b++)
         if (m->units[b]) mass += block_mass(m, b, m->units[b]);
     return mass;
@@ -90,7 +93,8 @@ static cls_ulong mass_of(model *m, uint32_t n)
 /* So many more than the best n that all ties of the n-th are in. */
 static uint32_t with_ties(const model *m, uint32_t n)
 {
-    while (n > 0 && n < m->live && m->order[n].key == m->order[n - 1].key) n++;
+    while (n > 0 && n < m->live && m->order[n].key == m->order[n - 1].key)
+        n++;
     return n;
 }
 
@@ -101,13 +105,15 @@ static uint32_t min_p(model *m, const cls_plan_row *plan, uint32_t n)
 
     if (plan->flags & CLS_PLAN_MIN_P_BAND) {
         const cls_ulong top = m->saturated ? CLS_HOT_MASS
-                                           : (cls_ulong)cls_weigh(m->order[0].key, m->scale).mantissa << CLS_GUARD_BITS;
+                                           : (cls_ulong)cls_weigh(m->order[0].key, m->scale).mantissa
+                                                 << CLS_GUARD_BITS;
         const float q = (float)(cls_uint)(mass_of(m, n) / (top >> 8)) * 0x1p-8f, y = q * 1e-9f;
         const float series = cls_fma(y, cls_fma(y, 0.333333343f, 0.5f), 1.0f);
         const cls_uint band = cls_min_p_key(m->order[0].key, -(q * plan->band) * series, 0.0f);
         key = CLS_MIN(key, band);
     }
-    while (kept < n && m->order[kept].key >= key) kept++;
+    while (kept < n && m->order[kept].key >= key)
+        kept++;
     return kept;
 }
 
@@ -144,10 +150,13 @@ static void draw(model *m, const cls_plan_row *plan, uint32_t n, clsample_result
     unsigned char *kept = test_alloc(m->vocab);
     cls_ulong done = 0, before = 0; /* mass of earlier blocks; up to the token before */
 
-    for (uint32_t id = 0; id < m->vocab; id++) kept[id] = 0;
-    for (uint32_t i = 0; i < n; i++) kept[m->order[i].id] = 1;
+    for (uint32_t id = 0; id < m->vocab; id++)
+        kept[id] = 0;
+    for (uint32_t i = 0; i < n; i++)
+        kept[m->order[i].id] = 1;
     cls_uint *keys = test_alloc(m->vocab * sizeof *keys);
-    for (uint32_t i = 0; i < n; i++) keys[m->order[i].id] = m->order[i].key;
+    for (uint32_t i = 0; i < n; i++)
+        keys[m->order[i].id] = m->order[i].key;
     for (uint32_t b = 0; b < m->blocks; b++) {
         cls_uint units = 0;
         for (uint32_t id = b * CLS_BLOCK; id < m->vocab && id < (b + 1) * CLS_BLOCK; id++) {
@@ -190,7 +199,8 @@ clsample_result model_draw(const float *x, uint32_t vocab, const clsample_params
     ck_ok(cls_plan(params, 0, vocab, false, &plan));
     open_model(&m, x, vocab, &nan);
     if (m.live > 0) {
-        result = (clsample_result){ (int32_t)m.order[0].id, nan ? CLSAMPLE_ROW_NAN_IGNORED : CLSAMPLE_ROW_OK, 0.0f, 1 };
+        result = (clsample_result){ (int32_t)m.order[0].id, nan ? CLSAMPLE_ROW_NAN_IGNORED : CLSAMPLE_ROW_OK,
+                                    0.0f, 1 };
         if (!(plan.flags & CLS_PLAN_GREEDY)) {
             rescale(&m, plan.filter);
             result.kept = filter(&m, &plan);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The whole choice in plain C, to the bit: the canonical arithmetic of cl/canonical.h with the simplest algorithm
- * there is, a sort of the row. It shows what every device must give, where reference.h shows what is right. */
+/* The whole choice in plain C, to the bit: the canonical arithmetic of cl/canonical.h with the simplest
+ * algorithm there is, a sort of the row. It shows what every device must give, where reference.h shows what
+ * is right. */
 #ifndef CLSAMPLE_TESTS_MODEL_H
 #define CLSAMPLE_TESTS_MODEL_H
 

@@ -127,7 +127,8 @@ static uint32_t ref_top_k(const ref_row *row, const ref_filters *f, uint32_t n)
     return kept;
 }
 
-/* Seed: keep while the sum is at most top_p, then the ties of the last. Others: up to the one that reaches it. */
+/* Seed: keep while the sum is at most top_p, then the ties of the last. Others: up to the one that reaches
+ * it. */
 static uint32_t ref_top_p(const ref_row *row, const ref_filters *f, uint32_t n)
 {
     const double goal = f->top_p * (1.0 + f->slack) * ref_mass(row, f->temperature, n);
@@ -158,8 +159,12 @@ ref_kept ref_filter(const ref_row *row, const clsample_params *params, bool alon
 {
     const bool seed = params->rules == CLSAMPLE_RULES_SEED, last = params->rules == CLSAMPLE_RULES_LLAMA_CPP;
     const bool min_p = params->min_p > 0.0f && (alone || !seed || params->min_p < 1.0f);
-    const ref_filters f = { last ? 1.0 : ref_temperature(params), (double)params->min_p, (double)params->top_p,
-                            params->top_k, slack, params->rules };
+    const ref_filters f = { last ? 1.0 : ref_temperature(params),
+                            (double)params->min_p,
+                            (double)params->top_p,
+                            params->top_k,
+                            slack,
+                            params->rules };
     uint32_t n = row->live;
     ref_kept kept = { { 0, 0, 0 }, 0 };
 
@@ -197,8 +202,8 @@ double ref_logprob(const ref_row *row, const clsample_params *params, uint32_t k
 
 /* ---- Chi-square ---- */
 
-/* The upper regularized incomplete gamma function Q(a, x) at a = degrees / 2, x / 2: by the series of P = 1 - Q
- * below a + 1, by Lentz's continued fraction above, where each converges fast. */
+/* The upper regularized incomplete gamma function Q(a, x) at a = degrees / 2, x / 2: by the series of P = 1 -
+ * Q below a + 1, by Lentz's continued fraction above, where each converges fast. */
 double ref_chi_square_tail(double x, double degrees)
 {
     const double a = degrees / 2.0, z = x / 2.0, scale = exp(a * log(z > 0.0 ? z : 1.0) - z - lgamma(a));

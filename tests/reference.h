@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The filters once more, as directly as they can be written: a sort, exp, and sums in double. It shares no code
- * with the library or its kernels; clsample.h is its specification.
+/* The filters once more, as directly as they can be written: a sort, exp, and sums in double. It shares no
+ * code with the library or its kernels; clsample.h is its specification.
  *
- * Whatever the rules, a filter keeps a prefix of the tokens in order of falling logits, equal ones by id. So a set
- * of kept tokens is a number: how many of `order` it holds. A decision that is nearer to flipping than `slack`
- * is left open: asking with -slack and +slack gives the least and the most tokens that may be kept. All stages
- * keep more when they are given more, so that the two bound the whole chain. */
+ * Whatever the rules, a filter keeps a prefix of the tokens in order of falling logits, equal ones by id. So
+ * a set of kept tokens is a number: how many of `order` it holds. A decision that is nearer to flipping than
+ * `slack` is left open: asking with -slack and +slack gives the least and the most tokens that may be kept.
+ * All stages keep more when they are given more, so that the two bound the whole chain. */
 #ifndef CLSAMPLE_TESTS_REFERENCE_H
 #define CLSAMPLE_TESTS_REFERENCE_H
 
@@ -13,8 +13,8 @@
 
 #include <stdbool.h>
 
-/* The device adds the weights of each block of 64 in units of at most 2^-23 of the largest, cutting the rest off:
- * it may lose 63 * 2^-23 = 7.5e-6 of a mass, and a weight is wrong by up to 1.5e-7 of itself. */
+/* The device adds the weights of each block of 64 in units of at most 2^-23 of the largest, cutting the rest
+ * off: it may lose 63 * 2^-23 = 7.5e-6 of a mass, and a weight is wrong by up to 1.5e-7 of itself. */
 #define REF_UNIT 0x1p-23
 #define REF_SLACK 8e-6
 
@@ -30,12 +30,12 @@ bool ref_open(ref_row *row, const float *x, uint32_t vocab);
 void ref_close(ref_row *row);
 
 typedef struct ref_kept {
-    uint32_t stage[3]; /* after each filter in the order of the rules; one that is off repeats the number before */
+    uint32_t stage[3]; /* after each filter in the order of the rules; if off, the number before */
     uint32_t all;      /* after the last */
 } ref_kept;
 
-/* How many tokens the filters keep. `alone` = clsample_enqueue_filter, where min_p 1 is a filter under every rule.
- * Greedy keeps 1; a row without live tokens 0. */
+/* How many tokens the filters keep. `alone` = clsample_enqueue_filter, where min_p 1 is a filter under every
+ * rule. Greedy keeps 1; a row without live tokens 0. */
 ref_kept ref_filter(const ref_row *row, const clsample_params *params, bool alone, double slack);
 /* Probabilities [vocab] by id if the first `kept` tokens are in the distribution. */
 void ref_probabilities(const ref_row *row, const clsample_params *params, uint32_t kept, double *p);

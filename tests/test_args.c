@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Wrong arguments: each gives its status and a message that names the argument and what is allowed, writes nothing,
- * and leaves *event NULL. */
+/* Wrong arguments: each gives its status and a message that names the argument and what is allowed, writes
+ * nothing, and leaves *event NULL. */
 #include "common.h"
 
 #include <math.h>
@@ -95,8 +95,8 @@ static clsample_status run_enqueue(const call *c, cl_event *event)
 static clsample_status run_filter(const call *c, cl_event *event)
 {
     return clsample_enqueue_filter(c->ctx, c->queue, c->params, c->n_params, c->logits_at,
-                                   (clsample_filter_output)c->what, c->out, c->out_offset, c->n_wait, c->wait_list,
-                                   event);
+                                   (clsample_filter_output)c->what, c->out, c->out_offset, c->n_wait,
+                                   c->wait_list, event);
 }
 
 /* ---- Ways to spoil it ---- */
@@ -105,14 +105,17 @@ static clsample_status run_filter(const call *c, cl_event *event)
 #define DRAW 1u
 #define FILTER 2u
 
+/* clang-format off */
 typedef enum spoil {
-    NULL_CTX, NULL_QUEUE, FOREIGN_QUEUE, NULL_LOGITS, NULL_MEM, FOREIGN_MEM, DTYPE, ROWS_ZERO, VOCAB_IS, STRIDE_IS,
-    LOGITS_SIZE, LOGITS_OFFSET, SMALL_LOGITS, SMALL_FALLBACK, FALLBACK_OFFSET, FOREIGN_FALLBACK, N_PARAMS,
-    PARAMS_SIZE, FLAGS, TEMPERATURE, MIN_P, TOP_P, RULES, LAST_TEMPERATURE, LAST_SIZE, NULL_OUTPUT, NO_OUTPUT,
-    OUTPUT_SIZE, OUTPUT_RESERVED, SMALL_TOKENS, SMALL_RESULTS, TOKENS_OFFSET, RESULTS_OFFSET, TOKENS_FAR,
-    RESULTS_FAR, FOREIGN_TOKENS, FOREIGN_RESULTS, TOKENS_OVER_LOGITS, RESULTS_OVER_LOGITS, WHAT, NULL_OUT,
-    SMALL_OUT, OUT_OFFSET, OUT_FAR, FOREIGN_OUT, OUT_OVER_LOGITS, WAIT_WITHOUT_LIST, LIST_WITHOUT_COUNT
+    NULL_CTX, NULL_QUEUE, FOREIGN_QUEUE, NULL_LOGITS, NULL_MEM, FOREIGN_MEM, DTYPE, ROWS_ZERO, VOCAB_IS,
+    STRIDE_IS, LOGITS_SIZE, LOGITS_OFFSET, SMALL_LOGITS, SMALL_FALLBACK, FALLBACK_OFFSET,
+    FOREIGN_FALLBACK, N_PARAMS, PARAMS_SIZE, FLAGS, TEMPERATURE, MIN_P, TOP_P, RULES, LAST_TEMPERATURE,
+    LAST_SIZE, NULL_OUTPUT, NO_OUTPUT, OUTPUT_SIZE, OUTPUT_RESERVED, SMALL_TOKENS, SMALL_RESULTS,
+    TOKENS_OFFSET, RESULTS_OFFSET, TOKENS_FAR, RESULTS_FAR, FOREIGN_TOKENS, FOREIGN_RESULTS,
+    TOKENS_OVER_LOGITS, RESULTS_OVER_LOGITS, WHAT, NULL_OUT, SMALL_OUT, OUT_OFFSET, OUT_FAR, FOREIGN_OUT,
+    OUT_OVER_LOGITS, WAIT_WITHOUT_LIST, LIST_WITHOUT_COUNT
 } spoil;
+/* clang-format on */
 
 static void spoil_input(call *c, spoil how, double value)
 {
@@ -272,7 +275,8 @@ static void check_note(clsample_status got, clsample_status want, const char *na
                   clsample_status_name(want), name, e->message);
     ck_assert_int_eq(e->status, want);
     ck_assert_msg(strstr(e->message, name) != NULL, "no \"%s\" in: %s", name, e->message);
-    ck_assert_msg(!allowed || strstr(e->message, allowed), "no \"%s\" in: %s", allowed ? allowed : "", e->message);
+    ck_assert_msg(!allowed || strstr(e->message, allowed), "no \"%s\" in: %s", allowed ? allowed : "",
+                  e->message);
     ck_assert((want == CLSAMPLE_E_OPENCL) == (e->cl_error != CL_SUCCESS));
     ck_assert((want == CLSAMPLE_E_OPENCL) == (e->cl_call[0] != '\0'));
 }
@@ -286,7 +290,8 @@ static void check_untouched(cl_mem mem)
 }
 
 /* Run a call that must fail. `event` begins as something that is not NULL. */
-static void check_failure(const call *c, bool filter, clsample_status want, const char *name, const char *allowed)
+static void check_failure(const call *c, bool filter, clsample_status want, const char *name,
+                          const char *allowed)
 {
     cl_event event = made.event;
 
@@ -401,8 +406,9 @@ START_TEST(longer_structs)
     ck_ok(clsample_enqueue(dev.ctx, dev.queue, &params[0].p, ROWS, &logits.l, &output.o, 0, NULL, NULL));
     for (int i = 0; i < 3; i++) {
         end[i][7] = 1;
-        check_note(clsample_enqueue(dev.ctx, dev.queue, &params[0].p, ROWS, &logits.l, &output.o, 0, NULL, &event),
-                   CLSAMPLE_E_VERSION, name[i], "knows");
+        check_note(
+            clsample_enqueue(dev.ctx, dev.queue, &params[0].p, ROWS, &logits.l, &output.o, 0, NULL, &event),
+            CLSAMPLE_E_VERSION, name[i], "knows");
         ck_assert_ptr_null(event);
         end[i][7] = 0;
     }
@@ -422,8 +428,8 @@ START_TEST(opencl_failure)
     good_call(&c);
     memset(results, POISON, sizeof results);
     c.logits.stride = (size_t)1 << 50;
-    check_note(clsample_sample(dev.ctx, c.params, ROWS, &c.logits, x, results), CLSAMPLE_E_OPENCL, "clCreateBuffer",
-               "CL_");
+    check_note(clsample_sample(dev.ctx, c.params, ROWS, &c.logits, x, results), CLSAMPLE_E_OPENCL,
+               "clCreateBuffer", "CL_");
     ck_assert(is_poison(results, sizeof results));
     /* The context is as good as before. */
     c.logits.stride = STRIDE;
@@ -465,7 +471,10 @@ START_TEST(wrong_create)
         clsample_status status;
         const char *name, *allowed;
     } bad[] = {
-        { { sizeof(clsample_options), 0, NULL, 3, 0 }, CLSAMPLE_E_ARGUMENT, "work_group is 3", "power of two" },
+        { { sizeof(clsample_options), 0, NULL, 3, 0 },
+          CLSAMPLE_E_ARGUMENT,
+          "work_group is 3",
+          "power of two" },
         { { sizeof(clsample_options), 0, NULL, 512, 0 }, CLSAMPLE_E_ARGUMENT, "work_group is 512", "256" },
         { { sizeof(clsample_options), 2, NULL, 0, 0 }, CLSAMPLE_E_VERSION, "flags is 0x2", "NO_SELF_CHECK" },
         { { sizeof(clsample_options), 0, NULL, 0, 9 }, CLSAMPLE_E_VERSION, "reserved is 9", "0" },
@@ -495,13 +504,19 @@ START_TEST(wrong_sample)
 
     good_call(&c);
     memset(results, POISON, sizeof results);
-    check_note(clsample_sample(NULL, c.params, ROWS, &c.logits, x, results), CLSAMPLE_E_ARGUMENT, "ctx", NULL);
-    check_note(clsample_sample(dev.ctx, c.params, ROWS, NULL, x, results), CLSAMPLE_E_ARGUMENT, "logits", "NULL");
-    check_note(clsample_sample(dev.ctx, c.params, ROWS, &c.logits, NULL, results), CLSAMPLE_E_ARGUMENT, "host", "NULL");
-    check_note(clsample_sample(dev.ctx, c.params, ROWS, &c.logits, x, NULL), CLSAMPLE_E_ARGUMENT, "results", "NULL");
-    check_note(clsample_sample(dev.ctx, c.params, 2, &c.logits, x, results), CLSAMPLE_E_ARGUMENT, "n_params is 2", "3");
+    check_note(clsample_sample(NULL, c.params, ROWS, &c.logits, x, results), CLSAMPLE_E_ARGUMENT, "ctx",
+               NULL);
+    check_note(clsample_sample(dev.ctx, c.params, ROWS, NULL, x, results), CLSAMPLE_E_ARGUMENT, "logits",
+               "NULL");
+    check_note(clsample_sample(dev.ctx, c.params, ROWS, &c.logits, NULL, results), CLSAMPLE_E_ARGUMENT,
+               "host", "NULL");
+    check_note(clsample_sample(dev.ctx, c.params, ROWS, &c.logits, x, NULL), CLSAMPLE_E_ARGUMENT, "results",
+               "NULL");
+    check_note(clsample_sample(dev.ctx, c.params, 2, &c.logits, x, results), CLSAMPLE_E_ARGUMENT,
+               "n_params is 2", "3");
     c.logits.dtype = 7;
-    check_note(clsample_sample(dev.ctx, c.params, ROWS, &c.logits, x, results), CLSAMPLE_E_ARGUMENT, "dtype is 7", "2");
+    check_note(clsample_sample(dev.ctx, c.params, ROWS, &c.logits, x, results), CLSAMPLE_E_ARGUMENT,
+               "dtype is 7", "2");
     good_call(&c);
     c.params[1].top_p = 0.0f;
     check_note(clsample_sample(dev.ctx, c.params, ROWS, &c.logits, x, results), CLSAMPLE_E_ARGUMENT,
@@ -533,7 +548,8 @@ START_TEST(wrong_devices)
     check_note(clsample_devices_select(NULL, NULL, &index), CLSAMPLE_E_ARGUMENT, "list", "NULL");
     check_note(clsample_devices_select(list, NULL, NULL), CLSAMPLE_E_ARGUMENT, "index", "NULL");
     check_note(clsample_devices_select(list, "", &index), CLSAMPLE_E_ARGUMENT, "selector", "cpu");
-    check_note(clsample_devices_select(list, "no such device", &index), CLSAMPLE_E_NO_DEVICE, "no such device", NULL);
+    check_note(clsample_devices_select(list, "no such device", &index), CLSAMPLE_E_NO_DEVICE,
+               "no such device", NULL);
     clsample_devices_close(list);
     clsample_devices_close(NULL);
     check_note(clsample_default_cache_dir(NULL, 4), CLSAMPLE_E_ARGUMENT, "dir", "NULL");

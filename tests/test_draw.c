@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Draws follow the distribution that they should: chi-square tests against probabilities in double, and how near
- * the device's own probabilities come to them. Everything is seeded, and the same on every device. */
+/* Draws follow the distribution that they should: chi-square tests against probabilities in double, and how
+ * near the device's own probabilities come to them. Everything is seeded, and the same on every device. */
 #include "common.h"
 #include "reference.h"
 
@@ -9,9 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A chi-square test fails if a value as large has a probability below this: of the ten tests here one in 1e5 would
- * fail for right draws. The tail is Q(degrees / 2, x / 2), the regularized upper incomplete gamma function, which
- * ref_chi_square_tail computes by series and continued fraction; so no table of critical values is needed. */
+/* A chi-square test fails if a value as large has a probability below this: of the ten tests here one in 1e5
+ * would fail for right draws. The tail is Q(degrees / 2, x / 2), the regularized upper incomplete gamma
+ * function, which ref_chi_square_tail computes by series and continued fraction; so no table of critical
+ * values is needed. */
 #define FALSE_ALARM 1e-6
 #define LEAST_EXPECTED 5.0 /* draws in a bin, the usual limit for the chi-square approximation */
 
@@ -32,8 +33,8 @@ static const struct {
 
 static clsample_params setting(int i)
 {
-    clsample_params p = params_of(settings[i].temperature, settings[i].min_p, settings[i].top_k, settings[i].top_p,
-                                  settings[i].rules);
+    clsample_params p = params_of(settings[i].temperature, settings[i].min_p, settings[i].top_k,
+                                  settings[i].top_p, settings[i].rules);
 
     p.seed = 0x5eed0000u + (uint64_t)i;
     return p;
@@ -56,7 +57,8 @@ static void unload(void)
 
 /* ---- Counting draws ---- */
 
-/* steps * copies draws from the same row: `copies` of it in a batch, each with its stream; all steps in flight. */
+/* steps * copies draws from the same row: `copies` of it in a batch, each with its stream; all steps in
+ * flight. */
 static void count_draws(clsample_params p, const float *x, uint32_t vocab, uint32_t copies, uint32_t steps,
                         uint32_t *count)
 {
@@ -67,8 +69,8 @@ static void count_draws(clsample_params p, const float *x, uint32_t vocab, uint3
 
     for (uint32_t r = 0; r < copies; r++)
         memcpy(rows + (size_t)r * vocab, x, vocab * sizeof *x);
-    const clsample_logits in = logits_of(dev_upload(rows, (size_t)copies * vocab * sizeof *rows), CLSAMPLE_F32,
-                                         copies, vocab);
+    const clsample_logits in =
+        logits_of(dev_upload(rows, (size_t)copies * vocab * sizeof *rows), CLSAMPLE_F32, copies, vocab);
     out.tokens = dev_buffer(n * sizeof *tokens);
     for (p.step = 0; p.step < steps; p.step++) {
         out.tokens_offset = (size_t)p.step * copies * sizeof *tokens;
@@ -86,10 +88,10 @@ static void count_draws(clsample_params p, const float *x, uint32_t vocab, uint3
     free(rows);
 }
 
-/* Chi-square over the kept tokens from the best on; those that are too rare for a bin of their own share the last,
- * and that one joins the bin before it if it is still too rare. */
-static double chi_square(const ref_row *row, const double *p, uint32_t kept, const uint32_t *count, double draws,
-                         uint32_t *bins)
+/* Chi-square over the kept tokens from the best on; those that are too rare for a bin of their own share the
+ * last, and that one joins the bin before it if it is still too rare. */
+static double chi_square(const ref_row *row, const double *p, uint32_t kept, const uint32_t *count,
+                         double draws, uint32_t *bins)
 {
     double x = 0.0, wanted = 0.0, got = 0.0, last_wanted = 0.0, last_got = 0.0;
 
@@ -109,7 +111,8 @@ static double chi_square(const ref_row *row, const double *p, uint32_t kept, con
     return x + (last_got - last_wanted) * (last_got - last_wanted) / last_wanted;
 }
 
-static void check_draws(int i, const float *x, uint32_t vocab, uint32_t copies, uint32_t steps, const char *what)
+static void check_draws(int i, const float *x, uint32_t vocab, uint32_t copies, uint32_t steps,
+                        const char *what)
 {
     const clsample_params p = setting(i);
     uint32_t *count = test_alloc(vocab * sizeof *count), bins = 0;
@@ -123,37 +126,65 @@ static void check_draws(int i, const float *x, uint32_t vocab, uint32_t copies, 
     ref_probabilities(&ref, &p, kept, q);
     count_draws(p, x, vocab, copies, steps, count);
     for (uint32_t id = 0; id < vocab; id++)
-        REQUIRE(count[id] == 0 || q[id] > 0.0, "%s, %s: drew %lu, which is filtered out", what, settings[i].what,
-                (unsigned long)id);
+        REQUIRE(count[id] == 0 || q[id] > 0.0, "%s, %s: drew %lu, which is filtered out", what,
+                settings[i].what, (unsigned long)id);
 
     const double chi = chi_square(&ref, q, kept, count, (double)copies * steps, &bins);
     const double tail = bins > 1 ? ref_chi_square_tail(chi, bins - 1.0) : 1.0;
     printf("%s, %s: %lu draws, %lu kept, %lu bins, chi-square %.1f, as large by chance %.3g\n", what,
-           settings[i].what, (unsigned long)copies * steps, (unsigned long)kept, (unsigned long)bins, chi, tail);
+           settings[i].what, (unsigned long)copies * steps, (unsigned long)kept, (unsigned long)bins, chi,
+           tail);
     ck_assert(tail >= FALSE_ALARM);
     ref_close(&ref);
     free(q);
     free(count);
 }
 
-/* 100,000 draws from a language model's logits, the first 8192 of a row: for each setting one that leaves choice. */
+/* The n largest logits of a row, in the order of their ids. */
+static float *best_of(const float *row, uint32_t vocab, uint32_t n)
+{
+    float *best = test_alloc(n * sizeof *best);
+    uint32_t found = 0, ties = n;
+    ref_row ref;
+
+    ck_assert(ref_open(&ref, row, vocab));
+    const float least = row[ref.order[n - 1]];
+    for (uint32_t i = 0; i < n && row[ref.order[i]] > least; i++)
+        ties--;
+    for (uint32_t id = 0; id < vocab; id++) {
+        if (row[id] > least || (row[id] == least && ties > 0)) {
+            if (row[id] == least) { ties--; }
+            best[found++] = row[id];
+        }
+    }
+    ck_assert_uint_eq(found, n);
+    ref_close(&ref);
+    return best;
+}
+
+/* 100,000 draws from a language model's logits, the best 2048 of a row: for each setting one that leaves
+ * choice. */
 START_TEST(draws_of_real_logits)
 {
     static const size_t row[5] = { 0, 3, 6, 5, 14 };
-    const float *x = rocket + row[_i] * rocket_vocab;
+    const uint32_t vocab = test_scaled("real logits", 2048, 512, 128);
+    const uint32_t steps = test_scaled("steps of draws of real logits", 200, 4, 1);
+    float *x = best_of(rocket + row[_i] * rocket_vocab, rocket_vocab, vocab);
 
-    check_draws(_i, x, dev.slow ? 128 : 8192, dev.slow ? 64 : 1000, dev.slow ? 5 : 100, "real logits");
+    check_draws(_i, x, vocab, test_scaled("rows a step", 500, 250, 200), steps, "real logits");
+    free(x);
 }
 END_TEST
 
 START_TEST(draws_of_random_logits)
 {
     static const test_shape shape[5] = { SHAPE_NORMAL, SHAPE_TIES, SHAPE_MASKED, SHAPE_FLAT, SHAPE_NEGATIVE };
-    const uint32_t vocab = dev.slow ? 130 : 1000;
+    const uint32_t vocab = test_scaled("random logits", 1000, 500, 130);
+    const uint32_t steps = test_scaled("steps of draws of random logits", 40, 4, 1);
     float x[1000];
 
     row_random(x, vocab, shape[_i], 31 + (uint64_t)_i);
-    check_draws(_i, x, vocab, dev.slow ? 64 : 1000, dev.slow ? 5 : 100, shape_name(shape[_i]));
+    check_draws(_i, x, vocab, test_scaled("rows a step", 500, 250, 200), steps, shape_name(shape[_i]));
 }
 END_TEST
 
@@ -161,7 +192,7 @@ END_TEST
 START_TEST(fair_coin)
 {
     enum { ROWS = 256 };
-    const uint32_t steps = test_scaled("fair_coin steps", 256, 4);
+    const uint32_t steps = test_scaled("fair_coin steps", 256, 32, 4);
     static float x[ROWS * 2];
     clsample_params p = params_default();
     clsample_result r[ROWS];
@@ -186,11 +217,12 @@ END_TEST
 
 /* ---- Accuracy ---- */
 
-/* Total variation distance of CLSAMPLE_PROBABILITIES from the exact ones: how much the draw can differ. The bound
- * is that on a mass. */
+/* Total variation distance of CLSAMPLE_PROBABILITIES from the exact ones: how much the draw can differ. The
+ * bound is that on a mass. */
 START_TEST(distribution_is_accurate)
 {
-    const uint32_t vocab = dev.slow ? 512 : rocket_vocab, rows = dev.slow ? 2 : rocket_rows;
+    const uint32_t vocab = test_scaled("logits of distribution_is_accurate", rocket_vocab, 8192, 512);
+    const uint32_t rows = test_scaled("rows of distribution_is_accurate", rocket_rows, 4, 2);
     const clsample_params p = setting(_i);
     float *prob = test_alloc(vocab * sizeof *prob);
     double *q = test_alloc(vocab * sizeof *q), worst = 0.0;
@@ -210,23 +242,25 @@ START_TEST(distribution_is_accurate)
         worst = fmax(worst, distance);
         ref_close(&ref);
     }
-    printf("total variation distance, %s: at most %.3g in %lu rows\n", settings[_i].what, worst, (unsigned long)rows);
+    printf("total variation distance, %s: at most %.3g in %lu rows\n", settings[_i].what, worst,
+           (unsigned long)rows);
     ck_assert_double_lt(worst, REF_SLACK);
     free(prob);
     free(q);
 }
 END_TEST
 
-/* The weights themselves: blocks of 64 equal logits lose nothing to the blocks' common exponent, so a probability's
- * ratio to the largest is that of two weights. The bound is the sum of those on the weights (2 * 1.5e-7), on the
- * output's rounding and quotient (2 * 6e-8 + 2^-29), and on the mass's last bit at 2^-14 of the largest (2^-28). */
+/* The weights themselves: blocks of 64 equal logits lose nothing to the blocks' common exponent, so a
+ * probability's ratio to the largest is that of two weights. The bound is the sum of those on the weights (2
+ * * 1.5e-7), on the output's rounding and quotient (2 * 6e-8 + 2^-29), and on the mass's last bit at 2^-14 of
+ * the largest (2^-28). */
 START_TEST(weights_are_accurate)
 {
     static const struct {
         float centre, temperature;
     } scale[] = { { 0.0f, 1.0f }, { 40.0f, 1.0f },     { -10000.0f, 0.7f },  { 20.0f, 0.05f },
                   { 0.0f, 1e6f }, { 1000.0f, 300.0f }, { -1e8f, 1234567.0f } };
-    const uint32_t blocks = test_scaled("weights_are_accurate blocks", 1024, 8), vocab = 64 * blocks;
+    const uint32_t blocks = test_scaled("weights_are_accurate blocks", 1024, 64, 8), vocab = 64 * blocks;
     const clsample_params p = params_of(scale[_i].temperature, 0.0f, 0, 1.0f, CLSAMPLE_RULES_SEED);
     float *x = test_alloc(vocab * sizeof *x), *prob = test_alloc(vocab * sizeof *prob), best = -INFINITY;
     test_rng r = { 500u + (uint64_t)_i };
@@ -246,8 +280,8 @@ START_TEST(weights_are_accurate)
 
         worst = fmax(worst, fabs((double)prob[i] / best_p / want - 1.0));
     }
-    printf("weights, logits about %g at temperature %g: largest relative error %.3g\n", (double)scale[_i].centre,
-           (double)scale[_i].temperature, worst);
+    printf("weights, logits about %g at temperature %g: largest relative error %.3g\n",
+           (double)scale[_i].centre, (double)scale[_i].temperature, worst);
     ck_assert_double_lt(worst, 1e-6);
     free(prob);
     free(x);
@@ -258,7 +292,8 @@ END_TEST
 START_TEST(logprobs_are_accurate)
 {
     enum { COPIES = 64 };
-    const uint32_t vocab = dev.slow ? 256 : 4096, steps = dev.slow ? 1 : 50;
+    const uint32_t vocab = test_scaled("logits of logprobs_are_accurate", 2048, 1024, 256);
+    const uint32_t steps = test_scaled("logprobs_are_accurate steps", 20, 4, 1);
     clsample_params p = setting(_i);
     float *x = test_alloc(COPIES * vocab * sizeof *x), *prob = test_alloc(vocab * sizeof *prob);
     clsample_result r[COPIES];
@@ -269,17 +304,20 @@ START_TEST(logprobs_are_accurate)
         memcpy(x + i * vocab, rocket, vocab * sizeof *x);
     host_filter(&p, 1, rocket, 1, vocab, CLSAMPLE_PROBABILITIES, prob);
     ck_assert(ref_open(&ref, rocket, vocab));
-    const clsample_logits in = logits_of(dev_upload(x, COPIES * vocab * sizeof *x), CLSAMPLE_F32, COPIES, vocab);
+    const clsample_logits in =
+        logits_of(dev_upload(x, COPIES * vocab * sizeof *x), CLSAMPLE_F32, COPIES, vocab);
     for (p.step = 0; p.step < steps; p.step++) {
         dev_draw(&p, 1, &in, r);
         for (uint32_t i = 0; i < COPIES; i++) {
             const double got = (double)r[i].logprob, drawn = log((double)prob[r[i].token]);
 
             worst = fmax(worst, fabs(got - drawn));
-            worst_exact = fmax(worst_exact, fabs(got - ref_logprob(&ref, &p, r[i].kept, (uint32_t)r[i].token)));
+            worst_exact =
+                fmax(worst_exact, fabs(got - ref_logprob(&ref, &p, r[i].kept, (uint32_t)r[i].token)));
         }
     }
-    printf("log-probabilities, %s: off by %.3g, and %.3g from the exact ones\n", settings[_i].what, worst, worst_exact);
+    printf("log-probabilities, %s: off by %.3g, and %.3g from the exact ones\n", settings[_i].what, worst,
+           worst_exact);
     ck_assert_double_lt(worst, 1e-6);
     ck_cl(clReleaseMemObject(in.mem));
     ref_close(&ref);
@@ -293,7 +331,6 @@ static Suite *make(void)
     Suite *s = suite_create("draw");
     TCase *draws = tcase_create("draws"), *accuracy = tcase_create("accuracy");
 
-    test_scaled("draws a setting", 100000, 320);
     tcase_add_unchecked_fixture(draws, load, unload);
     tcase_add_loop_test(draws, draws_of_real_logits, 0, 5);
     tcase_add_loop_test(draws, draws_of_random_logits, 0, 5);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The promise: every device gives the tokens, log-probability bits, counts and statuses of the model, for real and
- * random rows, whatever the dtype, the work-group size or the batch. What all runs must agree on with one another
- * and with every later version is in one digest. */
+/* The promise: every device gives the tokens, log-probability bits, counts and statuses of the model, for
+ * real and random rows, whatever the dtype, the work-group size or the batch. What all runs must agree on
+ * with one another and with every later version is in one digest. */
 #include "common.h"
 #include "model.h"
 
@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* FNV-1a over the results of real_rows, all settings in order. A change of it breaks the promise for everybody who
- * stored a seed: it needs a new major version. */
+/* FNV-1a over the results of real_rows, all settings in order. A change of it breaks the promise for
+ * everybody who stored a seed: it needs a new major version. */
 #define REAL_ROWS_DIGEST 0xacaa242a1316e9dfull
 
 static const struct {
@@ -19,18 +19,19 @@ static const struct {
     uint32_t top_k;
     float top_p;
 } setting[] = {
-    { 0.8f, 0.05f, 50, 0.95f }, { 1.0f, 0.0f, 0, 1.0f },  { 1.0f, 0.0f, 0, 0.9f },  { 0.7f, 0.02f, 0, 1.0f },
-    { 1.5f, 0.0f, 40, 1.0f },   { 0.0f, 0.0f, 0, 1.0f },  { 0.3f, 0.5f, 3, 0.5f },  { 2.0f, 0.0f, 5000, 0.99f },
-    { 1e-6f, 0.0f, 0, 0.5f },   { 50.0f, 0.9f, 0, 0.3f }, { 1.0f, 1.0f, 0, 1.0f },  { 0.8f, 0.9999999f, 7, 0.7f },
+    { 0.8f, 0.05f, 50, 0.95f }, { 1.0f, 0.0f, 0, 1.0f },     { 1.0f, 0.0f, 0, 0.9f },
+    { 0.7f, 0.02f, 0, 1.0f },   { 1.5f, 0.0f, 40, 1.0f },    { 0.0f, 0.0f, 0, 1.0f },
+    { 0.3f, 0.5f, 3, 0.5f },    { 2.0f, 0.0f, 5000, 0.99f }, { 1e-6f, 0.0f, 0, 0.5f },
+    { 50.0f, 0.9f, 0, 0.3f },   { 1.0f, 1.0f, 0, 1.0f },     { 0.8f, 0.9999999f, 7, 0.7f },
 };
 
 static void same(const clsample_result *got, const clsample_result *want, const char *what, unsigned long row,
                  unsigned long set)
 {
     REQUIRE(memcmp(got, want, sizeof *got) == 0,
-            "%s, row %lu, setting %lu: token %d status %u logprob %a kept %u instead of %d %u %a %u", what, row, set,
-            (int)got->token, (unsigned)got->status, (double)got->logprob, (unsigned)got->kept, (int)want->token,
-            (unsigned)want->status, (double)want->logprob, (unsigned)want->kept);
+            "%s, row %lu, setting %lu: token %d status %u logprob %a kept %u instead of %d %u %a %u", what,
+            row, set, (int)got->token, (unsigned)got->status, (double)got->logprob, (unsigned)got->kept,
+            (int)want->token, (unsigned)want->status, (double)want->logprob, (unsigned)want->kept);
 }
 
 static clsample_params params_at(size_t set, uint32_t rules, uint64_t seed, uint32_t row)
@@ -46,7 +47,8 @@ static clsample_params params_at(size_t set, uint32_t rules, uint64_t seed, uint
 static uint64_t digest(uint64_t hash, const void *bytes, size_t size)
 {
     const unsigned char *at = bytes;
-    for (size_t i = 0; i < size; i++) hash = (hash ^ at[i]) * 0x100000001b3ull;
+    for (size_t i = 0; i < size; i++)
+        hash = (hash ^ at[i]) * 0x100000001b3ull;
     return hash;
 }
 
@@ -54,11 +56,12 @@ START_TEST(real_rows)
 {
     uint32_t rows, vocab;
     float *x = npy_load("rocket_logits.npy", &rows, &vocab);
-    const uint32_t used = test_scaled("real rows", rows, 2);
+    const uint32_t used = test_scaled("real rows", rows, 3, 1);
+    const uint32_t sets = test_scaled("settings of real rows", COUNT(setting), COUNT(setting), 4);
     clsample_result *got = test_alloc(rows * sizeof *got);
     uint64_t hash = 0xcbf29ce484222325ull;
 
-    for (size_t set = 0; set < COUNT(setting); set++) {
+    for (size_t set = 0; set < sets; set++) {
         clsample_params p = params_at(set, CLSAMPLE_RULES_SEED, 20261124, 0);
         host_draw(&p, 1, x, used, vocab, got);
         for (uint32_t r = 0; r < used; r++) {
@@ -68,8 +71,9 @@ START_TEST(real_rows)
         }
         hash = digest(hash, got, used * sizeof *got);
     }
-    if (used == rows)
-        ck_assert_msg(hash == REAL_ROWS_DIGEST, "the digest of the real rows is 0x%016llx instead of 0x%016llx",
+    if (used == rows && sets == COUNT(setting))
+        ck_assert_msg(hash == REAL_ROWS_DIGEST,
+                      "the digest of the real rows is 0x%016llx instead of 0x%016llx",
                       (unsigned long long)hash, (unsigned long long)REAL_ROWS_DIGEST);
     free(got);
     free(x);
@@ -79,22 +83,23 @@ END_TEST
 /* Every shape at every boundary size under every rule set, with a sprinkle of special values. */
 START_TEST(random_rows)
 {
-    static const uint32_t size[] = { 1, 2, 63, 64, 65, 127, 128, 129, 1000, 1023, 1024, 1025, 4097, 16385, 151936, 262144 };
+    static const uint32_t size[] = { 1,    2,    63,   64,   65,   127,   128,    129,
+                                     1000, 1023, 1024, 1025, 4097, 16385, 151936, 262144 };
     const uint32_t vocab = size[_i];
-    const uint32_t shapes = vocab > 20000 ? test_scaled("shapes", SHAPE_COUNT, 1) : SHAPE_COUNT;
+    const bool wide = vocab > 4000;
+    const uint32_t shapes = wide ? test_scaled("shapes of wide rows", SHAPE_COUNT, 3, 2)
+                                 : test_scaled("shapes of rows", SHAPE_COUNT, SHAPE_COUNT, 4);
+    const uint32_t step = wide ? COUNT(setting) / test_scaled("settings of wide rows", 3, 1, 1)
+                               : COUNT(setting) / test_scaled("settings of rows", 12, 4, 2);
     float *x = test_alloc(vocab * sizeof *x);
 
-    if (vocab > 20000 && dev.slow) {
-        printf("random_rows: %lu logits left out (slow device)\n", (unsigned long)vocab);
-        free(x);
-        return;
-    }
-    for (uint32_t shape = 0; shape < shapes; shape++) {
+    for (uint32_t i = 0; i < shapes; i++) {
+        const uint32_t shape = (i + (uint32_t)_i) % SHAPE_COUNT; /* each size begins with another one */
         test_rng rng = { 9000 + 100 * (uint64_t)_i + shape };
         row_random(x, vocab, (test_shape)shape, rng.state);
         if (shape % 2) x[rng_below(&rng, vocab)] = shape == 3 ? (float)NAN : -0.0f;
         for (uint32_t rules = 0; rules < 4; rules++) {
-            for (size_t set = rules; set < COUNT(setting); set += dev.slow || vocab > 20000 ? 5 : 1) {
+            for (size_t set = (rules + shape) % step; set < COUNT(setting); set += step) {
                 const clsample_params p = params_at(set, rules, rng_next(&rng), shape);
                 const clsample_result want = model_draw(x, vocab, &p);
                 clsample_result got;
@@ -145,7 +150,7 @@ static Suite *exact_suite(void)
 
     tcase_set_timeout(t, 0);
     tcase_add_test(t, real_rows);
-    tcase_add_loop_test(t, random_rows, 0, 16);
+    tcase_add_loop_test(t, random_rows, 0, (int)test_scaled("sizes of rows", 16, 15, 13));
     tcase_add_loop_test(t, batch_and_dtype, 0, 3);
     suite_add_tcase(suite, t);
     return suite;

@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The program of README.md, as it stands there: it compiles without a warning, ends with 0, and prints on every
- * device what README.md says that it prints. */
+/* The program of README.md, as it stands there: it compiles without a warning, ends with 0, and prints on
+ * every device what README.md says that it prints. */
 #include "common.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-/* Both are made from README.md by readme.cmake. */
-#define main readme_main
-#include "readme_program.h"
-#undef main
-#include "readme_output.h"
+#include "readme_output.h" /* like the program made from README.md by readme.cmake */
+
+/* The program's main(), renamed when it is compiled. */
+int readme_main(void);
 
 /* Run the program and take what it prints to standard output, at most size - 1 bytes. */
 static int run_program(char *text, size_t size)
