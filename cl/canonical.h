@@ -67,7 +67,7 @@ CLS_FN cls_uint cls_key_bits(cls_uint key)
 /* ---- Weights: 2^(x * log2(e) / temperature) as integers ---- */
 
 #define CLS_BLOCK 64u      /* logits that share a reference exponent; part of the definition, not a tuning */
-#define CLS_GUARD_BITS 18u /* fraction bits of a row's mass below a block's: 2^20 logits fit 2^62 */
+#define CLS_GUARD_BITS 17u /* fraction bits of a row's mass below a block's: 2^20 logits fit 2^62 */
 #define CLS_HOT_MASS ((cls_ulong)1 << 42) /* each of the tokens that share a saturated row */
 
 typedef struct cls_scale {
@@ -76,8 +76,8 @@ typedef struct cls_scale {
 } cls_scale;
 
 typedef struct cls_weight {
-    int exponent;      /* x * log2(e) / temperature, rounded up: the weight is mantissa * 2^(exponent - 24) */
-    cls_uint mantissa; /* about 2^23 to 2^24 */
+    int exponent;      /* x * log2(e) / temperature, rounded up: the weight is mantissa * 2^(exponent - 25) */
+    cls_uint mantissa; /* 2^24 to 2^25, so that a block's sum fits 32 bits */
 } cls_weight;
 
 /* A key's logit as the weights see it: within the limit, so that nothing overflows, and 0 below 2^-60, so
@@ -91,7 +91,7 @@ CLS_FN float cls_logit(cls_uint key, cls_scale s)
 }
 
 /* 2^-f for f in [0, 1]: relative error below 1.4e-7 with each step rounded. Coefficients: least maximum error
- * with the constant 1 fixed, so that the largest logit weighs exactly 2^24. */
+ * with the constant 1 fixed, so that f = 0 gives exactly 1. */
 /* clang-format off */
 #define CLS_EXP2_POLYNOMIAL(f)                                                                              \
     cls_fma(cls_fma(cls_fma(cls_fma(cls_fma(cls_fma(0x1.c94f1cp-14f, f, -0x1.4e2be0p-10f), f,               \
@@ -108,20 +108,21 @@ CLS_FN cls_weight cls_weigh(cls_uint key, cls_scale s)
     const float g = (n - hi) - lo;
     const float k = cls_floor(g); /* not 0 beside an integer, and where hi is beyond 2^23 */
     const float f = g - k;
-    const cls_weight w = { (int)n - (int)k, (cls_uint)(CLS_EXP2_POLYNOMIAL(f) * 16777216.0f) };
+    const cls_weight w = { (int)n - (int)k, (cls_uint)(CLS_EXP2_POLYNOMIAL(f) * 0x1p25f) };
     return w;
 }
 
-/* A token's weight in units of its block: the reference is the exponent of the block's largest logit. */
+/* A token's weight in units of its block: the reference is the exponent of the block's largest logit. The
+ * difference is never negative, but may be 2^31. */
 CLS_FN cls_uint cls_in_block(cls_weight w, int block_exponent)
 {
-    const int shift = block_exponent - w.exponent;
+    const cls_uint shift = (cls_uint)block_exponent - (cls_uint)w.exponent;
     return w.mantissa >> (shift > 31 ? 31 : shift);
 }
 /* A sum within one block as mass of the row: the reference is the exponent of the row's largest logit. */
 CLS_FN cls_ulong cls_mass(cls_uint block_sum, int block_exponent, int row_exponent)
 {
-    const int shift = row_exponent - block_exponent;
+    const cls_uint shift = (cls_uint)row_exponent - (cls_uint)block_exponent;
     return ((cls_ulong)block_sum << CLS_GUARD_BITS) >> (shift > 63 ? 63 : shift);
 }
 
@@ -134,8 +135,9 @@ CLS_FN int cls_saturated(cls_uint key_max, cls_scale s)
 
 /* ---- Min-p: a threshold on keys ---- */
 
-/* The smallest key whose logit is at least that of `key_max` plus hi + lo (both at most 0), the sum taken
- * exactly: s + e is x + hi (Knuth's two-sum), and a positive rest asks for the next float. */
+/* The smallest key whose logit is at least that of `key_max` plus hi + lo (hi at most 0): s + e is x + hi exactly
+ * (Knuth's two-sum), and a positive rest asks for the next float. Where s cancels to near 0, lo may be worth more
+ * than one of its floats: the threshold is then off by at most |lo|, the same everywhere. */
 CLS_FN cls_uint cls_min_p_key(cls_uint key_max, float hi, float lo)
 {
     if (key_max == CLS_KEY_INFINITY) return key_max;

@@ -84,7 +84,7 @@ CLS_FN uint16 cls_in_block16(int16 bits, cls_scale scale, int reference)
     m = fma(m, f, (float16)0x1.ebfac0p-3f);
     m = fma(m, f, (float16)-0x1.62e42cp-1f);
     m = fma(m, f, (float16)1.0f);
-    return as_uint16(convert_int16(m * 16777216.0f)) >> as_uint16(min(reference - exponent, 31));
+    return as_uint16(convert_int16(m * 0x1p25f)) >> min((uint)reference - as_uint16(exponent), 31u);
 }
 
 CLS_FN uint cls_sum16(uint16 v)

@@ -42,7 +42,8 @@
 extern "C" {
 #endif
 
-/* clang-format off: tables, structs and their comments are laid out by hand */
+/* Tables, structs and their comments are laid out by hand. */
+/* clang-format off */
 
 #define CLSAMPLE_VERSION_MAJOR 0
 #define CLSAMPLE_VERSION_MINOR 1
@@ -87,7 +88,7 @@ typedef struct clsample_error {
     char log[8192];         /**< E_BUILD: the compiler's log (its first 8 KiB), else "" */
 } clsample_error;
 
-/** Owned by the calling thread, overwritten by its next failure; a success leaves it as it was. Never NULL. */
+/** Never NULL. Owned by the calling thread, overwritten by its next failure, left alone by a success. */
 CLSAMPLE_API const clsample_error *clsample_last_error(void);
 
 /* ---- Options --------------------------------------------------------------------------------------- */
@@ -251,13 +252,13 @@ typedef struct clsample_logits {
     X(OK, 0, "ok")                                                                        \
     X(NAN_IGNORED, 1, "nan_ignored") /* a token was chosen, NaN logits counted as -inf */ \
     X(NO_TOKEN, 2, "no_token")       /* every logit is masked: token -1, kept 0 */        \
-    X(FALLBACK, 3, "fallback")       /* the token comes from the fallback logits */       \
-typedef enum clsample_row_status {                                                        \
-#define CLSAMPLE_ROW_ENUM(name, value, text) CLSAMPLE_ROW_##name = (value),               \
-    CLSAMPLE_ROW_STATUS_MAP(CLSAMPLE_ROW_ENUM)                                            \
-#undef CLSAMPLE_ROW_ENUM                                                                  \
-} clsample_row_status;                                                                    \
-/** "ok", "nan_ignored", "no_token", "fallback", or "unknown". Never NULL. */             \
+    X(FALLBACK, 3, "fallback")       /* the token comes from the fallback logits */
+typedef enum clsample_row_status {
+#define CLSAMPLE_ROW_ENUM(name, value, text) CLSAMPLE_ROW_##name = (value),
+    CLSAMPLE_ROW_STATUS_MAP(CLSAMPLE_ROW_ENUM)
+#undef CLSAMPLE_ROW_ENUM
+} clsample_row_status;
+/** "ok", "nan_ignored", "no_token", "fallback", or "unknown". Never NULL. */
 CLSAMPLE_API const char *clsample_row_status_name(uint32_t row_status);
 
 /** One row's outcome, 16 bytes, as it lies in the results buffer. */
@@ -282,7 +283,7 @@ typedef struct clsample_output {
 #define CLSAMPLE_OUTPUT_INIT { sizeof(clsample_output), 0, NULL, 0, NULL, 0 }
 
 /** Enqueue the choice of one token per row. Does not block, copy logits, or wait for the device. The first
- * call of a larger shape grows the scratch memory (16 bytes a block of 64 logits); the first call of a dtype
+ * call of a larger shape grows the scratch memory (9 bytes a block of 64 logits, and 32 a row); the first call of a dtype
  * compiles its kernels. Calls of one context run on the device in the order in which they were enqueued.
  *
  * @param queue     in-order or out-of-order, of the context's OpenCL context and device; borrowed

@@ -87,10 +87,9 @@ cleanup:
     return st;
 }
 
-static clsample_status run(cls_check *c)
+static clsample_status run_arithmetic(cls_check *c)
 {
-    const size_t cases = CLS_CHECK_CASES, group = CLS_CHECK_GROUP, one = 1;
-    const cl_uint turns = CLS_CHECK_TURNS, seed = 12345;
+    const size_t cases = CLS_CHECK_CASES, group = CLS_CHECK_GROUP;
     clsample_status st = CLSAMPLE_OK;
 
     CLS_CL(clSetKernelArg(c->arithmetic, 0, sizeof c->case_mem, &c->case_mem), "clSetKernelArg cls_check");
@@ -101,6 +100,20 @@ static clsample_status run(cls_check *c)
            "clEnqueueNDRangeKernel cls_check");
     CLS_CL(clEnqueueNDRangeKernel(c->queue, c->adding, 1, NULL, &group, &group, 0, NULL, NULL),
            "clEnqueueNDRangeKernel cls_check_sums");
+    CLS_CL(clEnqueueReadBuffer(c->queue, c->word_mem, CL_TRUE, 0, sizeof c->words, c->words, 0, NULL, NULL),
+           "clEnqueueReadBuffer words");
+    CLS_CL(clEnqueueReadBuffer(c->queue, c->sum_mem, CL_TRUE, 0, sizeof c->sums, c->sums, 0, NULL, NULL),
+           "clEnqueueReadBuffer sums");
+cleanup:
+    return st;
+}
+
+static clsample_status run_loop(cls_check *c, uint32_t *limit)
+{
+    const cl_uint turns = CLS_CHECK_TURNS, seed = 12345;
+    const size_t one = 1;
+    clsample_status st = CLSAMPLE_OK;
+
     CLS_CL(clSetKernelArg(c->loop, 0, sizeof turns, &turns), "clSetKernelArg cls_check_loop");
     CLS_CL(clSetKernelArg(c->loop, 1, sizeof seed, &seed), "clSetKernelArg cls_check_loop");
     CLS_CL(clSetKernelArg(c->loop, 2, sizeof c->turn_mem, &c->turn_mem), "clSetKernelArg cls_check_loop");
@@ -108,10 +121,7 @@ static clsample_status run(cls_check *c)
            "clEnqueueNDRangeKernel cls_check_loop");
     CLS_CL(clEnqueueReadBuffer(c->queue, c->turn_mem, CL_TRUE, 0, sizeof c->turns, &c->turns, 0, NULL, NULL),
            "clEnqueueReadBuffer turns");
-    CLS_CL(clEnqueueReadBuffer(c->queue, c->word_mem, CL_TRUE, 0, sizeof c->words, c->words, 0, NULL, NULL),
-           "clEnqueueReadBuffer words");
-    CLS_CL(clEnqueueReadBuffer(c->queue, c->sum_mem, CL_TRUE, 0, sizeof c->sums, c->sums, 0, NULL, NULL),
-           "clEnqueueReadBuffer sums");
+    *limit = c->turns == CLS_CHECK_TURNS ? UINT32_MAX : c->turns;
 cleanup:
     return st;
 }
@@ -153,7 +163,7 @@ static void free_check(cls_check *c)
 }
 
 clsample_status cls_self_check(cl_context context, cl_device_id device, const char *cache_dir,
-                               uint32_t *loop_limit)
+                               bool arithmetic, uint32_t *loop_limit)
 {
     clsample_status st = CLSAMPLE_OK;
     cls_check *c = calloc(1, sizeof *c);
@@ -161,9 +171,10 @@ clsample_status cls_self_check(cl_context context, cl_device_id device, const ch
     if (!c) return cls_fail(CLSAMPLE_E_MEMORY, "no memory for the self-check (%zu bytes)", sizeof *c);
     make_cases(c);
     CLS_TRY(make_objects(c, context, device, cache_dir));
-    CLS_TRY(run(c));
+    CLS_TRY(run_loop(c, loop_limit));
+    if (!arithmetic) goto cleanup;
+    CLS_TRY(run_arithmetic(c));
     st = compare(c);
-    *loop_limit = c->turns == CLS_CHECK_TURNS ? UINT32_MAX : c->turns;
 cleanup:
     free_check(c);
     return st;

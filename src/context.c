@@ -79,9 +79,11 @@ static clsample_status choose_groups(clsample_ctx *ctx, uint32_t wanted)
     clsample_status st = device_uint(ctx->device, CL_DEVICE_TYPE, "CL_DEVICE_TYPE", &type);
 
     if (st == CLSAMPLE_OK)
-        st = device_uint(ctx->device, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, "CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT", &width);
+        st = device_uint(ctx->device, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT,
+                         "CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT", &width);
     if (st == CLSAMPLE_OK)
-        st = device_uint(ctx->device, CL_DEVICE_MAX_WORK_GROUP_SIZE, "CL_DEVICE_MAX_WORK_GROUP_SIZE", &largest);
+        st = device_uint(ctx->device, CL_DEVICE_MAX_WORK_GROUP_SIZE, "CL_DEVICE_MAX_WORK_GROUP_SIZE",
+                         &largest);
     if (st != CLSAMPLE_OK) return st;
     if (wanted > CLS_WORK_GROUP_MAX || (wanted & (wanted - 1)) != 0)
         return cls_fail(CLSAMPLE_E_ARGUMENT,
@@ -92,7 +94,9 @@ static clsample_status choose_groups(clsample_ctx *ctx, uint32_t wanted)
                         (unsigned)wanted, (unsigned long long)largest);
     const bool cpu = type & CL_DEVICE_TYPE_CPU;
     ctx->vectors = cpu && width > 1;
-    ctx->block_group = wanted ? CLS_MIN(wanted, CLS_BLOCK_GROUP_MAX) : ctx->vectors ? 16 : CLS_BLOCK_GROUP_MAX;
+    ctx->block_group = wanted         ? CLS_MIN(wanted, CLS_BLOCK_GROUP_MAX)
+                       : ctx->vectors ? 16
+                                      : CLS_BLOCK_GROUP_MAX;
     ctx->row_group = wanted ? wanted : ctx->vectors ? 1 : CLS_WORK_GROUP_MAX;
     ctx->block_group = CLS_MIN(ctx->block_group, (uint32_t)largest);
     while (ctx->row_group > largest)
@@ -123,8 +127,8 @@ clsample_status clsample_create(cl_context context, cl_device_id device, const c
     if (!out) return cls_fail(CLSAMPLE_E_ARGUMENT, "ctx is NULL; it must point to where the context goes");
     *out = NULL;
     if (!context || !device)
-        return cls_fail(CLSAMPLE_E_ARGUMENT, "%s is NULL; it must be an OpenCL %s", context ? "device" : "context",
-                        context ? "device" : "context");
+        return cls_fail(CLSAMPLE_E_ARGUMENT, "%s is NULL; it must be an OpenCL %s",
+                        context ? "device" : "context", context ? "device" : "context");
     if ((st = check_options(options, &opt)) != CLSAMPLE_OK) return st;
     if ((st = cls_device_usable(device)) != CLSAMPLE_OK) return st;
 
@@ -144,7 +148,8 @@ clsample_status clsample_create(cl_context context, cl_device_id device, const c
         memcpy(ctx->cache_dir, opt.cache_dir, size);
     }
     CLS_TRY(choose_groups(ctx, opt.work_group));
-    if (!(opt.flags & CLSAMPLE_NO_SELF_CHECK)) CLS_TRY(cls_self_check(context, device, ctx->cache_dir, &ctx->loop_limit));
+    CLS_TRY(cls_self_check(context, device, ctx->cache_dir, !(opt.flags & CLSAMPLE_NO_SELF_CHECK),
+                           &ctx->loop_limit));
     *out = ctx;
     ctx = NULL;
 cleanup:
@@ -173,7 +178,8 @@ static void release_staging(cls_staging *s)
     cl_int status = CL_COMPLETE;
 
     if (s->done &&
-        clGetEventInfo(s->done, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof status, &status, NULL) == CL_SUCCESS &&
+        clGetEventInfo(s->done, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof status, &status, NULL) ==
+            CL_SUCCESS &&
         status > CL_COMPLETE && clSetEventCallback(s->done, CL_COMPLETE, staging_done, s) == CL_SUCCESS)
         return;
     free_staging(s);
@@ -223,11 +229,12 @@ clsample_status cls_check_loops(const clsample_ctx *ctx, uint32_t blocks)
     const uint64_t turns = 18 * share * (CLS_BLOCK + 1) + 4096;
 
     if (turns <= ctx->loop_limit) return CLSAMPLE_OK;
-    return cls_fail(CLSAMPLE_E_DEVICE,
-                    "the driver of this device ends a work-item's loops after %u iterations; %u logits a row with "
-                    "groups of %u may take %llu: use a larger work_group, a smaller vocab or another device",
-                    (unsigned)ctx->loop_limit, (unsigned)(blocks * CLS_BLOCK), (unsigned)ctx->row_group,
-                    (unsigned long long)turns);
+    return cls_fail(
+        CLSAMPLE_E_DEVICE,
+        "the driver of this device ends a work-item's loops after %u iterations; %u logits a row with "
+        "groups of %u may take %llu: use a larger work_group, a smaller vocab or another device",
+        (unsigned)ctx->loop_limit, (unsigned)(blocks * CLS_BLOCK), (unsigned)ctx->row_group,
+        (unsigned long long)turns);
 }
 
 static clsample_status need_kernel(clsample_ctx *ctx, uint32_t dtype, cls_source source, uint32_t group,
@@ -252,10 +259,12 @@ cleanup:
 clsample_status cls_need_kernels(clsample_ctx *ctx, uint32_t dtype, bool mask)
 {
     cls_kernels *k = &ctx->kernels[dtype];
-    clsample_status st = need_kernel(ctx, dtype, CLS_SRC_SUMMARY, ctx->block_group, "cls_summary", &k->summary);
+    clsample_status st =
+        need_kernel(ctx, dtype, CLS_SRC_SUMMARY, ctx->block_group, "cls_summary", &k->summary);
 
     if (st == CLSAMPLE_OK) st = need_kernel(ctx, dtype, CLS_SRC_PICK, ctx->row_group, "cls_pick", &k->pick);
-    if (st == CLSAMPLE_OK && mask) st = need_kernel(ctx, dtype, CLS_SRC_MASK, ctx->block_group, "cls_mask", &k->mask);
+    if (st == CLSAMPLE_OK && mask)
+        st = need_kernel(ctx, dtype, CLS_SRC_MASK, ctx->block_group, "cls_mask", &k->mask);
     return st;
 }
 
@@ -281,7 +290,8 @@ clsample_status cls_need_scratch(clsample_ctx *ctx, uint32_t rows, uint32_t bloc
 
     if (all > s->blocks) {
         s->blocks = 0;
-        CLS_TRY(replace_mem(ctx, &s->block, all * sizeof(cl_uint2), "clCreateBuffer scratch of block summaries"));
+        CLS_TRY(
+            replace_mem(ctx, &s->block, all * sizeof(cl_uint2), "clCreateBuffer scratch of block summaries"));
         CLS_TRY(replace_mem(ctx, &s->live, all, "clCreateBuffer scratch of block counts"));
         s->blocks = all;
     }
@@ -300,7 +310,8 @@ static bool staging_is_free(const cls_staging *s, uint32_t rows)
 
     if (s->rows < rows) return false;
     if (!s->done) return true;
-    return clGetEventInfo(s->done, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof status, &status, NULL) == CL_SUCCESS &&
+    return clGetEventInfo(s->done, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof status, &status, NULL) ==
+               CL_SUCCESS &&
            status <= CL_COMPLETE;
 }
 
@@ -350,7 +361,8 @@ clsample_status cls_need_host(clsample_ctx *ctx, size_t logits_size, uint32_t ro
     }
     if (rows > ctx->host_rows) {
         ctx->host_rows = 0;
-        CLS_TRY(replace_mem(ctx, &ctx->host_results, rows * sizeof(clsample_result), "clCreateBuffer results"));
+        CLS_TRY(
+            replace_mem(ctx, &ctx->host_results, rows * sizeof(clsample_result), "clCreateBuffer results"));
         ctx->host_rows = rows;
     }
 cleanup:

@@ -30,8 +30,9 @@ struct clsample_ctx {
     cl_context context;
     cl_device_id device;
     char *cache_dir; /* NULL: no cache */
-    bool vectors; /* the device's compiler maps vector types to registers: the kernels' CLS_VECTORS */
-    uint32_t block_group, row_group; /* work-items a group, for kernels over blocks or tokens, and over rows */
+    bool vectors;    /* the device's compiler maps vector types to registers: the kernels' CLS_VECTORS */
+    uint32_t block_group,
+        row_group;       /* work-items a group, for kernels over blocks or tokens, and over rows */
     uint32_t loop_limit; /* iterations after which the driver ends a work-item's loops; UINT32_MAX = none */
     cls_kernels kernels[CLS_DTYPES];
     cls_scratch scratch;

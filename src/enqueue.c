@@ -10,9 +10,9 @@ typedef struct cls_step {
     clsample_ctx *ctx;
     clsample_logits logits;
     clsample_output output;
-    uint32_t blocks;     /* per row */
-    cls_plan_row plan;   /* for the whole batch ... */
-    cls_staging *plans;  /* ... unless there is one for each row */
+    uint32_t blocks;    /* per row */
+    cls_plan_row plan;  /* for the whole batch ... */
+    cls_staging *plans; /* ... unless there is one for each row */
 
     cl_command_queue queue;
     bool in_order;
@@ -29,8 +29,8 @@ static size_t element_size(uint32_t dtype)
     return dtype == CLSAMPLE_F32 ? 4 : 2;
 }
 
-static clsample_status check_mem(const clsample_ctx *ctx, cl_mem mem, size_t offset, size_t align, size_t need,
-                                 const char *name)
+static clsample_status check_mem(const clsample_ctx *ctx, cl_mem mem, size_t offset, size_t align,
+                                 size_t need, const char *name)
 {
     clsample_status st = CLSAMPLE_OK;
     cl_context context = NULL;
@@ -39,14 +39,16 @@ static clsample_status check_mem(const clsample_ctx *ctx, cl_mem mem, size_t off
     CLS_CL(clGetMemObjectInfo(mem, CL_MEM_CONTEXT, sizeof context, &context, NULL), "clGetMemObjectInfo");
     CLS_CL(clGetMemObjectInfo(mem, CL_MEM_SIZE, sizeof size, &size, NULL), "clGetMemObjectInfo");
     if (context != ctx->context)
-        return cls_fail(CLSAMPLE_E_ARGUMENT, "%s is a buffer of another OpenCL context than the one given to "
-                        "clsample_create", name);
+        return cls_fail(CLSAMPLE_E_ARGUMENT,
+                        "%s is a buffer of another OpenCL context than the one given to "
+                        "clsample_create",
+                        name);
     if (offset % align != 0)
-        return cls_fail(CLSAMPLE_E_BUFFER, "the offset of %s is %zu bytes; it must be a multiple of %zu", name, offset,
-                        align);
+        return cls_fail(CLSAMPLE_E_BUFFER, "the offset of %s is %zu bytes; it must be a multiple of %zu",
+                        name, offset, align);
     if (offset > size || size - offset < need)
-        return cls_fail(CLSAMPLE_E_BUFFER, "%s holds %zu bytes; the shape needs %zu from offset %zu on", name, size,
-                        need, offset);
+        return cls_fail(CLSAMPLE_E_BUFFER, "%s holds %zu bytes; the shape needs %zu from offset %zu on", name,
+                        size, need, offset);
 cleanup:
     return st;
 }
@@ -58,15 +60,16 @@ static clsample_status check_shape(clsample_logits *l, size_t *bytes)
                         (unsigned)l->dtype);
     if (l->rows == 0) return cls_fail(CLSAMPLE_E_ARGUMENT, "logits.rows is 0; it must be at least 1");
     if (l->vocab == 0 || l->vocab > CLSAMPLE_MAX_VOCAB)
-        return cls_fail(CLSAMPLE_E_ARGUMENT, "logits.vocab is %u; it must be from 1 to %u", (unsigned)l->vocab,
-                        CLSAMPLE_MAX_VOCAB);
+        return cls_fail(CLSAMPLE_E_ARGUMENT, "logits.vocab is %u; it must be from 1 to %u",
+                        (unsigned)l->vocab, CLSAMPLE_MAX_VOCAB);
     if (l->stride == 0) l->stride = l->vocab;
     if (l->stride < l->vocab)
-        return cls_fail(CLSAMPLE_E_ARGUMENT, "logits.stride is %zu; it must be 0 or at least the vocab, %u", l->stride,
-                        (unsigned)l->vocab);
+        return cls_fail(CLSAMPLE_E_ARGUMENT, "logits.stride is %zu; it must be 0 or at least the vocab, %u",
+                        l->stride, (unsigned)l->vocab);
     if (l->stride > (SIZE_MAX / 4 - l->vocab) / l->rows)
-        return cls_fail(CLSAMPLE_E_ARGUMENT, "logits.stride is %zu; %u such rows do not fit the address space",
-                        l->stride, (unsigned)l->rows);
+        return cls_fail(CLSAMPLE_E_ARGUMENT,
+                        "logits.stride is %zu; %u such rows do not fit the address space", l->stride,
+                        (unsigned)l->rows);
     *bytes = ((l->rows - 1) * l->stride + l->vocab) * element_size(l->dtype);
     return CLSAMPLE_OK;
 }
@@ -89,13 +92,15 @@ static clsample_status check_input(cls_step *step, const clsample_logits *from)
     if (!l->mem) return cls_fail(CLSAMPLE_E_ARGUMENT, "logits.mem is NULL; it must be a buffer");
     st = check_mem(step->ctx, l->mem, l->offset, element_size(l->dtype), bytes, "logits.mem");
     if (st == CLSAMPLE_OK && l->fallback)
-        st = check_mem(step->ctx, l->fallback, l->fallback_offset, element_size(l->dtype), bytes, "logits.fallback");
+        st = check_mem(step->ctx, l->fallback, l->fallback_offset, element_size(l->dtype), bytes,
+                       "logits.fallback");
     step->blocks = (l->vocab + CLS_BLOCK - 1) / CLS_BLOCK;
     return st;
 }
 
 /* Kernels take no two of their buffers to overlap. */
-static clsample_status check_apart(const cls_step *step, cl_mem mem, size_t offset, size_t size, const char *name)
+static clsample_status check_apart(const cls_step *step, cl_mem mem, size_t offset, size_t size,
+                                   const char *name)
 {
     const clsample_logits *l = &step->logits;
     const size_t bytes = ((l->rows - 1) * l->stride + l->vocab) * element_size(l->dtype);
@@ -106,8 +111,8 @@ static clsample_status check_apart(const cls_step *step, cl_mem mem, size_t offs
     return CLSAMPLE_OK;
 }
 
-static clsample_status check_one_output(const cls_step *step, cl_mem mem, size_t offset, size_t align, size_t need,
-                                        const char *name)
+static clsample_status check_one_output(const cls_step *step, cl_mem mem, size_t offset, size_t align,
+                                        size_t need, const char *name)
 {
     const clsample_status st = check_mem(step->ctx, mem, offset, align, need, name);
     return st == CLSAMPLE_OK ? check_apart(step, mem, offset, need, name) : st;
@@ -123,9 +128,11 @@ static clsample_status check_output(cls_step *step, const clsample_output *from)
     if (!from) return cls_fail(CLSAMPLE_E_ARGUMENT, "output is NULL; it must point to a clsample_output");
     if ((st = cls_copy_struct(o, sizeof *o, sizeof *o, from, "output")) != CLSAMPLE_OK) return st;
     if (o->reserved)
-        return cls_fail(CLSAMPLE_E_VERSION, "output.reserved is %u; this library knows only 0", (unsigned)o->reserved);
+        return cls_fail(CLSAMPLE_E_VERSION, "output.reserved is %u; this library knows only 0",
+                        (unsigned)o->reserved);
     if (!o->tokens && !o->results)
-        return cls_fail(CLSAMPLE_E_ARGUMENT, "output.tokens and output.results are both NULL; at least one must be a "
+        return cls_fail(CLSAMPLE_E_ARGUMENT,
+                        "output.tokens and output.results are both NULL; at least one must be a "
                         "buffer");
     if (o->tokens) st = check_one_output(step, o->tokens, o->tokens_offset, 4, rows * 4, "output.tokens");
     if (st == CLSAMPLE_OK && o->results)
@@ -138,7 +145,8 @@ static clsample_status check_output(cls_step *step, const clsample_output *from)
     return st;
 }
 
-static clsample_status check_queue(cls_step *step, cl_command_queue queue, cl_uint n_wait, const cl_event *wait_list)
+static clsample_status check_queue(cls_step *step, cl_command_queue queue, cl_uint n_wait,
+                                   const cl_event *wait_list)
 {
     clsample_status st = CLSAMPLE_OK;
     cl_command_queue_properties properties = 0;
@@ -147,14 +155,18 @@ static clsample_status check_queue(cls_step *step, cl_command_queue queue, cl_ui
 
     if (!queue) return cls_fail(CLSAMPLE_E_ARGUMENT, "queue is NULL; it must be a command queue");
     if ((n_wait == 0) != (wait_list == NULL))
-        return cls_fail(CLSAMPLE_E_ARGUMENT, "n_wait is %u and wait_list is %s; both or neither must be given",
-                        (unsigned)n_wait, wait_list ? "not NULL" : "NULL");
-    CLS_CL(clGetCommandQueueInfo(queue, CL_QUEUE_CONTEXT, sizeof context, &context, NULL), "clGetCommandQueueInfo");
-    CLS_CL(clGetCommandQueueInfo(queue, CL_QUEUE_DEVICE, sizeof device, &device, NULL), "clGetCommandQueueInfo");
+        return cls_fail(CLSAMPLE_E_ARGUMENT,
+                        "n_wait is %u and wait_list is %s; both or neither must be given", (unsigned)n_wait,
+                        wait_list ? "not NULL" : "NULL");
+    CLS_CL(clGetCommandQueueInfo(queue, CL_QUEUE_CONTEXT, sizeof context, &context, NULL),
+           "clGetCommandQueueInfo");
+    CLS_CL(clGetCommandQueueInfo(queue, CL_QUEUE_DEVICE, sizeof device, &device, NULL),
+           "clGetCommandQueueInfo");
     CLS_CL(clGetCommandQueueInfo(queue, CL_QUEUE_PROPERTIES, sizeof properties, &properties, NULL),
            "clGetCommandQueueInfo");
     if (context != step->ctx->context || device != step->ctx->device)
-        return cls_fail(CLSAMPLE_E_ARGUMENT, "queue belongs to another %s than the one given to clsample_create",
+        return cls_fail(CLSAMPLE_E_ARGUMENT,
+                        "queue belongs to another %s than the one given to clsample_create",
                         context != step->ctx->context ? "OpenCL context" : "device");
     step->queue = queue;
     step->in_order = !(properties & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE);
@@ -165,14 +177,15 @@ cleanup:
 }
 
 /* Plans for the whole batch into step->plan, or one a row into a staging area. */
-static clsample_status make_plans(cls_step *step, const clsample_params *params, uint32_t n_params, bool filter)
+static clsample_status make_plans(cls_step *step, const clsample_params *params, uint32_t n_params,
+                                  bool filter)
 {
     const uint32_t rows = step->logits.rows, vocab = step->logits.vocab;
     clsample_status st = CLSAMPLE_OK;
 
     if (params && n_params != 1 && n_params != rows)
-        return cls_fail(CLSAMPLE_E_ARGUMENT, "n_params is %u; it must be 1, or logits.rows, %u", (unsigned)n_params,
-                        (unsigned)rows);
+        return cls_fail(CLSAMPLE_E_ARGUMENT, "n_params is %u; it must be 1, or logits.rows, %u",
+                        (unsigned)n_params, (unsigned)rows);
     /* For a single row both readings give the same token, since row 0 draws with its own stream. */
     if (!params || n_params == 1) return cls_plan(params, 0, vocab, filter, &step->plan);
     st = cls_need_staging(step->ctx, rows, &step->plans);
@@ -194,8 +207,9 @@ static clsample_status open_gate(cls_step *step)
 
     if (step->plans) {
         const size_t size = step->logits.rows * sizeof *step->plans->host;
-        CLS_CL(clEnqueueWriteBuffer(step->queue, step->plans->mem, CL_FALSE, 0, size, step->plans->host, 0, NULL,
-                                    &step->plans->done), "clEnqueueWriteBuffer parameters");
+        CLS_CL(clEnqueueWriteBuffer(step->queue, step->plans->mem, CL_FALSE, 0, size, step->plans->host, 0,
+                                    NULL, &step->plans->done),
+               "clEnqueueWriteBuffer parameters");
         if (!step->in_order) {
             CLS_CL(clRetainEvent(step->plans->done), "clRetainEvent");
             step->gate[n++] = step->plans->done;
@@ -223,20 +237,28 @@ typedef struct cls_arg {
     size_t size;
     const void *value;
 } cls_arg;
-#define CLS_ARG(variable) { sizeof(variable), &(variable) }
-#define CLS_MEM_ARG(mem) { sizeof(cl_mem), (mem) ? &(mem) : NULL }
+#define CLS_ARG(variable)             \
+    {                                 \
+        sizeof(variable), &(variable) \
+    }
+#define CLS_MEM_ARG(mem)                      \
+    {                                         \
+        sizeof(cl_mem), (mem) ? &(mem) : NULL \
+    }
 
 /* Enqueue a kernel after the step's commands before it. */
 static clsample_status enqueue_kernel(cls_step *step, cl_kernel kernel, const cls_arg *args, cl_uint n_args,
                                       uint32_t items, size_t group, const char *call)
 {
     clsample_status st = CLSAMPLE_OK;
-    const size_t global[2] = { (items + group - 1) / group * group, step->logits.rows }, local[2] = { group, 1 };
+    const size_t global[2] = { (items + group - 1) / group * group, step->logits.rows },
+                 local[2] = { group, 1 };
     cl_event done = NULL;
 
     for (cl_uint i = 0; i < n_args; i++)
         CLS_CL(clSetKernelArg(kernel, i, args[i].size, args[i].value), "clSetKernelArg");
-    CLS_CL(clEnqueueNDRangeKernel(step->queue, kernel, 2, NULL, global, local, step->n_wait, step->wait_list, &done),
+    CLS_CL(clEnqueueNDRangeKernel(step->queue, kernel, 2, NULL, global, local, step->n_wait, step->wait_list,
+                                  &done),
            call);
     if (step->last) clReleaseEvent(step->last);
     step->last = done;
@@ -253,18 +275,23 @@ static clsample_status enqueue_choice(cls_step *step, cl_uint fallback)
     const cls_kernels *k = &step->ctx->kernels[l->dtype];
     const cls_scratch *s = &step->ctx->scratch;
     const cl_mem logits = fallback ? l->fallback : l->mem, plans = step->plans ? step->plans->mem : NULL;
-    const cl_ulong offset = (fallback ? l->fallback_offset : l->offset) / element_size(l->dtype), stride = l->stride;
+    const cl_ulong offset = (fallback ? l->fallback_offset : l->offset) / element_size(l->dtype),
+                   stride = l->stride;
     const cl_ulong tokens_offset = step->output.tokens_offset / 4;
     const cl_ulong results_offset = step->output.results_offset / sizeof(clsample_result);
     const cls_arg summary[] = {
-        CLS_ARG(logits), CLS_ARG(offset), CLS_ARG(stride), CLS_ARG(l->vocab), CLS_ARG(step->blocks),
-        CLS_ARG(fallback), CLS_ARG(step->plan), CLS_MEM_ARG(plans), CLS_ARG(s->cut), CLS_ARG(s->block),
-        CLS_ARG(s->live),
+        CLS_ARG(logits),       CLS_ARG(offset),   CLS_ARG(stride),     CLS_ARG(l->vocab),
+        CLS_ARG(step->blocks), CLS_ARG(fallback), CLS_ARG(step->plan), CLS_MEM_ARG(plans),
+        CLS_ARG(s->cut),       CLS_ARG(s->block), CLS_ARG(s->live),
     };
     const cls_arg pick[] = {
-        CLS_ARG(logits), CLS_ARG(offset), CLS_ARG(stride), CLS_ARG(l->vocab), CLS_ARG(step->blocks),
-        CLS_ARG(fallback), CLS_ARG(step->plan), CLS_MEM_ARG(plans), CLS_ARG(s->block), CLS_ARG(s->live),
-        CLS_ARG(s->cut), CLS_MEM_ARG(step->output.tokens), CLS_ARG(tokens_offset), CLS_MEM_ARG(step->output.results),
+        CLS_ARG(logits),         CLS_ARG(offset),
+        CLS_ARG(stride),         CLS_ARG(l->vocab),
+        CLS_ARG(step->blocks),   CLS_ARG(fallback),
+        CLS_ARG(step->plan),     CLS_MEM_ARG(plans),
+        CLS_ARG(s->block),       CLS_ARG(s->live),
+        CLS_ARG(s->cut),         CLS_MEM_ARG(step->output.tokens),
+        CLS_ARG(tokens_offset),  CLS_MEM_ARG(step->output.results),
         CLS_ARG(results_offset),
     };
     const clsample_status st = enqueue_kernel(step, k->summary, summary, CLS_COUNT(summary), step->blocks,
@@ -283,9 +310,10 @@ static clsample_status enqueue_mask(cls_step *step, cl_uint what, cl_mem out, si
     const cl_ulong offset = l->offset / element_size(l->dtype), stride = l->stride;
     const cl_ulong fallback_offset = l->fallback_offset / element_size(l->dtype), out_first = out_offset / 4;
     const cls_arg args[] = {
-        CLS_ARG(l->mem), CLS_ARG(offset), CLS_MEM_ARG(l->fallback), CLS_ARG(fallback_offset), CLS_ARG(stride),
-        CLS_ARG(l->vocab), CLS_ARG(step->blocks), CLS_ARG(step->plan), CLS_MEM_ARG(plans), CLS_ARG(s->block),
-        CLS_ARG(s->cut), CLS_ARG(what), CLS_ARG(out), CLS_ARG(out_first),
+        CLS_ARG(l->mem),    CLS_ARG(offset),    CLS_MEM_ARG(l->fallback), CLS_ARG(fallback_offset),
+        CLS_ARG(stride),    CLS_ARG(l->vocab),  CLS_ARG(step->blocks),    CLS_ARG(step->plan),
+        CLS_MEM_ARG(plans), CLS_ARG(s->block),  CLS_ARG(s->cut),          CLS_ARG(what),
+        CLS_ARG(out),       CLS_ARG(out_first),
     };
     return enqueue_kernel(step, step->ctx->kernels[l->dtype].mask, args, CLS_COUNT(args), l->vocab,
                           step->ctx->block_group, "clEnqueueNDRangeKernel cls_mask");
@@ -305,8 +333,10 @@ static clsample_status close_step(cls_step *step, clsample_status st, cl_event *
     }
     if (st == CLSAMPLE_OK && event) {
         const cl_int err = clRetainEvent(step->last);
-        if (err == CL_SUCCESS) *event = step->last;
-        else st = cls_fail_cl(err, "clRetainEvent");
+        if (err == CL_SUCCESS)
+            *event = step->last;
+        else
+            st = cls_fail_cl(err, "clRetainEvent");
     }
     if (ctx->last) clReleaseEvent(ctx->last);
     ctx->last = step->last;
@@ -333,8 +363,9 @@ cleanup:
 }
 
 clsample_status clsample_enqueue(clsample_ctx *ctx, cl_command_queue queue, const clsample_params *params,
-                                 uint32_t n_params, const clsample_logits *logits, const clsample_output *output,
-                                 cl_uint n_wait, const cl_event *wait_list, cl_event *event)
+                                 uint32_t n_params, const clsample_logits *logits,
+                                 const clsample_output *output, cl_uint n_wait, const cl_event *wait_list,
+                                 cl_event *event)
 {
     clsample_status st = CLSAMPLE_OK;
     cls_step step = { .ctx = ctx };
@@ -350,9 +381,10 @@ cleanup:
     return close_step(&step, st, event);
 }
 
-clsample_status clsample_enqueue_filter(clsample_ctx *ctx, cl_command_queue queue, const clsample_params *params,
-                                        uint32_t n_params, const clsample_logits *logits,
-                                        clsample_filter_output what, cl_mem out, size_t out_offset, cl_uint n_wait,
+clsample_status clsample_enqueue_filter(clsample_ctx *ctx, cl_command_queue queue,
+                                        const clsample_params *params, uint32_t n_params,
+                                        const clsample_logits *logits, clsample_filter_output what,
+                                        cl_mem out, size_t out_offset, cl_uint n_wait,
                                         const cl_event *wait_list, cl_event *event)
 {
     clsample_status st = CLSAMPLE_OK;
@@ -361,11 +393,13 @@ clsample_status clsample_enqueue_filter(clsample_ctx *ctx, cl_command_queue queu
     if (event) *event = NULL;
     if (!ctx) return cls_fail(CLSAMPLE_E_ARGUMENT, "ctx is NULL; it must come from clsample_create");
     if (what != CLSAMPLE_MASKED_LOGITS && what != CLSAMPLE_PROBABILITIES)
-        return cls_fail(CLSAMPLE_E_ARGUMENT, "what is %d; it must be a clsample_filter_output, 0 or 1", (int)what);
+        return cls_fail(CLSAMPLE_E_ARGUMENT, "what is %d; it must be a clsample_filter_output, 0 or 1",
+                        (int)what);
     if (!out) return cls_fail(CLSAMPLE_E_ARGUMENT, "out is NULL; it must be a buffer");
     CLS_TRY(check_queue(&step, queue, n_wait, wait_list));
     CLS_TRY(check_input(&step, logits));
-    CLS_TRY(check_one_output(&step, out, out_offset, 4, (size_t)step.logits.rows * step.logits.vocab * 4, "out"));
+    CLS_TRY(
+        check_one_output(&step, out, out_offset, 4, (size_t)step.logits.rows * step.logits.vocab * 4, "out"));
     CLS_TRY(make_plans(&step, params, n_params, true));
     CLS_TRY(enqueue_choices(&step, true));
     CLS_TRY(enqueue_mask(&step, (cl_uint)what, out, out_offset));

@@ -20,9 +20,9 @@
 #define CLS_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define CLS_MAX(a, b) ((a) > (b) ? (a) : (b))
 #if defined(__GNUC__)
-#define CLS_PRINTF(format, first) __attribute__((format(printf, format, first)))
+#define CLS_PRINTF(at, first) __attribute__((format(printf, at, first)))
 #else
-#define CLS_PRINTF(format, first)
+#define CLS_PRINTF(at, first)
 #endif
 #define CLS_COUNT(array) (sizeof(array) / sizeof *(array))
 
@@ -94,11 +94,11 @@ clsample_status cls_plan(const clsample_params *params, uint32_t index, uint32_t
 
 /* ---- check.c ---- */
 
-/* The known-answer test of the device's arithmetic: OK, or E_DEVICE with a sentence that says which primitive
+/* The known-answer test of the device's arithmetic, if `arithmetic`: OK, or E_DEVICE with a sentence that says which primitive
  * gave what instead of what. *loop_limit takes the number of iterations after which the driver ends a
  * work-item's loops, UINT32_MAX if it seems to have no such limit. Blocks. */
 clsample_status cls_self_check(cl_context context, cl_device_id device, const char *cache_dir,
-                               uint32_t *loop_limit);
+                               bool arithmetic, uint32_t *loop_limit);
 
 /* ---- context.c ---- */
 

@@ -60,7 +60,7 @@ int test_main(Suite *(*make)(void));
 /* The number for the device's speed. One below `full` is printed: "left out: what, 4 instead of 100 (slow
  * device)". */
 uint32_t test_scaled(const char *what, uint32_t full, uint32_t slow, uint32_t simulated);
-/* Options as test_main uses them: the cache folder of the environment. */
+/* Options as test_main uses them: the cache folder of the environment, and small groups on a simulator. */
 clsample_options test_options(void);
 
 /* ---- Random numbers and rows ---- */
