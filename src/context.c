@@ -226,7 +226,7 @@ void clsample_destroy(clsample_ctx *ctx)
 clsample_status cls_check_loops(const clsample_ctx *ctx, uint32_t blocks)
 {
     const uint64_t share = (blocks + ctx->row_group - 1) / ctx->row_group;
-    const uint64_t turns = 18 * share * (CLS_BLOCK + 1) + 4096;
+    const uint64_t turns = 24 * share * (CLS_BLOCK + 1) + 8192;
 
     if (turns <= ctx->loop_limit) return CLSAMPLE_OK;
     return cls_fail(

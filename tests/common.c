@@ -101,7 +101,8 @@ int test_main(Suite *(*make)(void))
     if (!dev_choose()) { return 77; }
     printf("device: %s\n", dev.name);
     if (dev.speed == SPEED_SIMULATED)
-        printf("left out: the device's own work-group size, %u unless a test says otherwise\n", SIMULATED_GROUP);
+        printf("left out: the device's own work-group size, %u unless a test says otherwise\n",
+               SIMULATED_GROUP);
     if (dev_open()) {
         SRunner *runner = srunner_create(make());
 

@@ -67,7 +67,7 @@ START_TEST(waits_for_the_list)
     float *before = rows_of(3, VOCAB, 1), *after = rows_of(3, VOCAB, 2);
     clsample_params p[3] = { all_stages(), all_stages(), all_stages() };
     clsample_result want[3], got[3];
-    cl_int error = CL_SUCCESS;
+    cl_int error = CL_SUCCESS, status = CL_COMPLETE;
     cl_event gates[2] = { NULL, NULL }, done = NULL;
 
     if (!ordered && !queue) { goto cleanup; }
@@ -84,12 +84,13 @@ START_TEST(waits_for_the_list)
     ck_cl(clFlush(ordered ? dev.queue : queue));
     ck_cl(clSetUserEventStatus(gates[0], CL_COMPLETE));
 
-    /* A second queue: this one may be behind the gate. */
+    /* By a second queue, since this one is behind the gate. It only writes: Intel's CPU runtime 2026.2 may lose a
+     * later command of the first queue for good if a busy machine reads on the second. */
     cl_command_queue side = clCreateCommandQueue(dev.context, dev.id, 0, &error);
     ck_cl(error);
-    ck_cl(clEnqueueReadBuffer(side, out.results, CL_TRUE, 0, sizeof got, got, 0, NULL, NULL));
-    ck_assert_msg(is_poison(got, sizeof got), "written before all events of the wait list were complete");
     ck_cl(clEnqueueWriteBuffer(side, in.mem, CL_TRUE, 0, 3 * VOCAB * sizeof *after, after, 0, NULL, NULL));
+    ck_cl(clGetEventInfo(done, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof status, &status, NULL));
+    ck_assert_msg(status > CL_COMPLETE, "done before all events of the wait list were complete");
     ck_cl(clSetUserEventStatus(gates[1], CL_COMPLETE));
     ck_cl(clWaitForEvents(1, &done));
     dev_download(out.results, 0, got, sizeof got);

@@ -172,10 +172,11 @@ START_TEST(infinite_with_filters)
 {
     static const float x[6] = { INFINITY, 3e38f, INFINITY, 0.0f, NAN, -INFINITY };
     clsample_params p = params_of(0.5f, 0.1f, _i % 2 ? 2 : 0, _i / 2 ? 0.9f : 1.0f, CLSAMPLE_RULES_SEED);
+    const uint32_t steps = test_scaled("infinite_with_filters steps", 40, 20, 5);
     uint32_t seen[6] = { 0 };
 
     for (p.rules = 0; p.rules < 4; p.rules++) {
-        for (p.step = 0; p.step < 40; p.step++) {
+        for (p.step = 0; p.step < steps; p.step++) {
             const clsample_result r = draw_one(&p, x, 6);
 
             ck_assert_msg(r.token == 0 || r.token == 2, "rules %lu: %d", (unsigned long)p.rules,
@@ -304,6 +305,7 @@ START_TEST(fallback)
 {
     float x[F_ROWS * F_VOCAB], other[F_ROWS * F_VOCAB];
     clsample_params p = params_of(0.7f, 0.2f, 9, 0.6f, (uint32_t)_i % 4);
+    const uint32_t steps = test_scaled("fallback steps", 5, 5, 1);
     float *padded = test_alloc(sizeof other + 12);
 
     fallback_rows(x, other);
@@ -312,7 +314,7 @@ START_TEST(fallback)
     clsample_logits in = logits_of(dev_upload(x, sizeof x), CLSAMPLE_F32, F_ROWS, F_VOCAB);
     in.fallback = dev_upload(padded, sizeof other + 12);
     in.fallback_offset = 12;
-    for (p.step = 0; p.step < 5; p.step++)
+    for (p.step = 0; p.step < steps; p.step++)
         check_fallback(&p, &in, x, other);
     p.temperature = 0.0f;
     check_fallback(&p, &in, x, other);
@@ -359,20 +361,21 @@ END_TEST
 /* Nothing masked, filtered out, or without probability is ever drawn. */
 START_TEST(never_drawn)
 {
-    enum { ROWS = 64, VOCAB = 130 };
+    enum { MOST_ROWS = 64, VOCAB = 130 };
+    const uint32_t rows = test_scaled("never_drawn rows", MOST_ROWS, MOST_ROWS, 16);
     const uint32_t steps = test_scaled("never_drawn steps", 100, 10, 2);
-    float *x = test_alloc(ROWS * VOCAB * sizeof *x);
-    float *prob = test_alloc(ROWS * VOCAB * sizeof *prob);
+    float *x = test_alloc(rows * VOCAB * sizeof *x);
+    float *prob = test_alloc(rows * VOCAB * sizeof *prob);
     clsample_params p = params_of(0.9f, 0.0f, 0, _i % 2 ? 0.97f : 1.0f, (uint32_t)_i % 4);
-    clsample_result results[ROWS];
+    clsample_result results[MOST_ROWS];
 
-    for (uint32_t r = 0; r < ROWS; r++)
+    for (uint32_t r = 0; r < rows; r++)
         row_random(x + r * VOCAB, VOCAB, r % 2 ? SHAPE_MASKED : SHAPE_WIDE, 900 + r);
-    host_filter(&p, 1, x, ROWS, VOCAB, CLSAMPLE_PROBABILITIES, prob);
-    const clsample_logits in = logits_of(dev_upload(x, ROWS * VOCAB * sizeof *x), CLSAMPLE_F32, ROWS, VOCAB);
+    host_filter(&p, 1, x, rows, VOCAB, CLSAMPLE_PROBABILITIES, prob);
+    const clsample_logits in = logits_of(dev_upload(x, rows * VOCAB * sizeof *x), CLSAMPLE_F32, rows, VOCAB);
     for (p.step = 0; p.step < steps; p.step++) {
         dev_draw(&p, 1, &in, results);
-        for (uint32_t r = 0; r < ROWS; r++) {
+        for (uint32_t r = 0; r < rows; r++) {
             const uint32_t at = r * VOCAB + (uint32_t)results[r].token;
 
             REQUIRE(results[r].token >= 0 && results[r].token < VOCAB, "token %d", (int)results[r].token);
