@@ -135,9 +135,9 @@ CLS_FN int cls_saturated(cls_uint key_max, cls_scale s)
 
 /* ---- Min-p: a threshold on keys ---- */
 
-/* The smallest key whose logit is at least that of `key_max` plus hi + lo (hi at most 0): s + e is x + hi exactly
- * (Knuth's two-sum), and a positive rest asks for the next float. Where s cancels to near 0, lo may be worth more
- * than one of its floats: the threshold is then off by at most |lo|, the same everywhere. */
+/* The smallest key whose logit is at least that of `key_max` plus hi + lo (hi at most 0): s + e is x + hi
+ * exactly (Knuth's two-sum), and a positive rest asks for the next float. Where s cancels to near 0, lo may
+ * be worth more than one of its floats: the threshold is then off by at most |lo|, the same everywhere. */
 CLS_FN cls_uint cls_min_p_key(cls_uint key_max, float hi, float lo)
 {
     if (key_max == CLS_KEY_INFINITY) return key_max;

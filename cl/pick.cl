@@ -30,7 +30,7 @@ typedef struct cls_shared {
  * those from the floor on among the candidates. */
 typedef struct cls_row {
     __global const cls_raw *logits;
-    __global const uint2 *block;
+    __global const cls_block *block;
     __global const uchar *live;
     __local cls_shared *s;
     uint vocab, blocks;
@@ -56,7 +56,7 @@ CLS_FN uint cls_chunk_end(const cls_row *row, uint c)
 }
 CLS_FN uint cls_chunk_max(const cls_row *row, uint c)
 {
-    return row->block[row->near ? row->s->id[row->s->chunk[c]] / CLS_BLOCK : c].x;
+    return row->block[row->near ? row->s->id[row->s->chunk[c]] / CLS_BLOCK : c].key_max;
 }
 CLS_FN uint cls_key_at(const cls_row *row, uint at)
 {
@@ -269,7 +269,7 @@ CLS_FN uint cls_kept_in_chunk(const cls_row *row, uint c, const cls_cut *cut, in
 
     if (whole && !row->saturated) {
         n = row->live[c] & CLS_LIVE_COUNT;
-        sum = row->block[c].y;
+        sum = row->block[c].sum;
     } else if (block_max >= cut->key) {
         const int exponent = cls_weigh(block_max, row->scale).exponent;
         for (uint at = cls_chunk_begin(row, c); at < cls_chunk_end(row, c); at++) {
@@ -348,7 +348,7 @@ CLS_FN uint cls_floor_of(const cls_row *row, uint wanted, __local cls_shared *s)
         cls_clear(s);
         CLS_BARRIER();
         for (uint b = get_local_id(0); b < row->blocks; b += CLS_WG) {
-            const uint key = row->block[b].x, digit = key >> shift & 255u;
+            const uint key = row->block[b].key_max, digit = key >> shift & 255u;
             if (pass == 0 || key >> 24 == prefix >> 24) cls_add(&s->low[digit], &s->high[digit], 1);
         }
         CLS_BARRIER();
@@ -368,7 +368,7 @@ CLS_FN void cls_gather(cls_row *row, uint floor_key, __local cls_shared *s)
     ulong total;
 
     for (uint b = share.begin; b < share.end && tokens <= CLS_NEAR_TOKENS; b++) {
-        if (row->block[b].x < floor_key) continue;
+        if (row->block[b].key_max < floor_key) continue;
         const uint end = min((b + 1) * CLS_BLOCK, row->vocab);
         chunks++;
         for (uint id = b * CLS_BLOCK; id < end; id++)
@@ -378,7 +378,7 @@ CLS_FN void cls_gather(cls_row *row, uint floor_key, __local cls_shared *s)
     const int fits = (uint)total <= CLS_NEAR_TOKENS;
     uint chunk = (uint)(before >> 32), at = (uint)before;
     for (uint b = share.begin; fits && b < share.end; b++) {
-        if (row->block[b].x < floor_key) continue;
+        if (row->block[b].key_max < floor_key) continue;
         const uint end = min((b + 1) * CLS_BLOCK, row->vocab);
         s->chunk[chunk++] = (ushort)at;
         for (uint id = b * CLS_BLOCK; id < end; id++) {
@@ -470,13 +470,13 @@ CLS_FN uint cls_row_max(const cls_row *row, __local cls_shared *s, int *nan)
     uint best = CLS_KEY_MASKED, bad = 0, first = CLS_NO_ID;
 
     for (uint b = get_local_id(0); b < row->blocks; b += CLS_WG) {
-        best = max(best, row->block[b].x);
+        best = max(best, row->block[b].key_max);
         bad |= row->live[b] & CLS_LIVE_NAN;
     }
     const uint key_max = cls_group_max(best, s);
     *nan = cls_group_max(bad, s) != 0;
     for (uint b = get_local_id(0); b < row->blocks; b += CLS_WG)
-        if (row->block[b].x == key_max) first = min(first, b);
+        if (row->block[b].key_max == key_max) first = min(first, b);
     first = ~cls_group_max(~first, s);
     if (get_local_id(0) == 0) {
         uint id = first * CLS_BLOCK;
@@ -570,7 +570,7 @@ CLS_FN void cls_choose(cls_row *row, const cls_plan_row *plan, uint flags, uint 
 __kernel __attribute__((reqd_work_group_size(CLS_WG, 1, 1)))
 void cls_pick(__global const cls_raw *restrict logits, ulong offset, ulong stride, uint vocab, uint blocks,
               uint fallback, cls_plan_row plan, __global const cls_plan_row *restrict plans,
-              __global const uint2 *restrict block, __global const uchar *restrict live,
+              __global const cls_block *restrict block, __global const uchar *restrict live,
               __global cls_cut *restrict cuts, __global int *restrict tokens, ulong tokens_offset,
               __global cls_result *restrict results, ulong results_offset)
 {

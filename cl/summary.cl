@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The summary: the only pass that reads every logit. For each block of CLS_BLOCK logits it writes
- *   block[b].x  the largest key
- *   block[b].y  the sum of the weights in units of the block, if the plan asks for it, else 0
- *   live[b]     how many logits are not masked, and whether one is NaN (CLS_LIVE_*)
+ *   block[b]  the largest key and the sum of the weights (cls_block)
+ *   live[b]   how many logits are not masked, and whether one is NaN (CLS_LIVE_*)
  * One work-item a block, in two forms with the same results:
  *   CLS_VECTORS 1  for CPU devices, whose compilers map the four 16-wide loads of a block to vector registers
  *   CLS_VECTORS 0  for the others: the group copies its blocks to local memory first, neighbours reading
  *                  neighbours, and each item then walks its own block there */
 
-typedef struct cls_block {
+typedef struct cls_found {
     uint key_max, sum, live;
-} cls_block;
+} cls_found;
 
 #if CLS_VECTORS
 #define CLS_NEAR __global const cls_raw
@@ -21,7 +20,7 @@ typedef struct cls_block {
 #endif
 
 /* Any block, short or with NaN or masked logits: one by one. */
-CLS_FN void cls_block_any(CLS_NEAR *logits, uint n, uint sums, cls_scale scale, cls_block *block)
+CLS_FN void cls_block_any(CLS_NEAR *logits, uint n, uint sums, cls_scale scale, cls_found *found)
 {
     uint key_max = CLS_KEY_MASKED, live = 0, nan = 0, sum = 0;
 
@@ -36,9 +35,9 @@ CLS_FN void cls_block_any(CLS_NEAR *logits, uint n, uint sums, cls_scale scale, 
         for (uint i = 0; i < n; i++)
             sum += cls_in_block(cls_weigh(cls_key(CLS_NEAR_BITS(logits[i])), scale), reference);
     }
-    block->key_max = key_max;
-    block->sum = sum;
-    block->live = live | nan;
+    found->key_max = key_max;
+    found->sum = sum;
+    found->live = live | nan;
 }
 
 #if CLS_VECTORS
@@ -101,7 +100,7 @@ CLS_FN int cls_max16(int16 v)
 }
 
 CLS_FN void cls_block_fast(__global const cls_raw *row, uint begin, uint sums, cls_scale scale,
-                           cls_block *block)
+                           cls_found *found)
 {
     const int16 a = CLS_LOAD16(row, begin), b = CLS_LOAD16(row, begin + 16);
     const int16 c = CLS_LOAD16(row, begin + 32), d = CLS_LOAD16(row, begin + 48);
@@ -110,15 +109,15 @@ CLS_FN void cls_block_fast(__global const cls_raw *row, uint begin, uint sums, c
     const int smallest = ~cls_max16(~min(min(sa, sb), min(sc, sd)));
 
     if (largest > CLS_SIGNED_INFINITY || smallest <= CLS_SIGNED_MASKED) {
-        cls_block_any(row + begin, CLS_BLOCK, sums, scale, block);
+        cls_block_any(row + begin, CLS_BLOCK, sums, scale, found);
         return;
     }
-    block->sum = 0;
-    block->live = CLS_BLOCK;
-    block->key_max = (largest == -1 ? 0u : (uint)largest) ^ 0x80000000u;
+    found->sum = 0;
+    found->live = CLS_BLOCK;
+    found->key_max = (largest == -1 ? 0u : (uint)largest) ^ 0x80000000u;
     if (sums) {
-        const int reference = cls_weigh(block->key_max, scale).exponent;
-        block->sum = cls_sum16(cls_in_block16(a, scale, reference) + cls_in_block16(b, scale, reference) +
+        const int reference = cls_weigh(found->key_max, scale).exponent;
+        found->sum = cls_sum16(cls_in_block16(a, scale, reference) + cls_in_block16(b, scale, reference) +
                                cls_in_block16(c, scale, reference) + cls_in_block16(d, scale, reference));
     }
 }
@@ -130,7 +129,7 @@ CLS_FN void cls_block_fast(__global const cls_raw *row, uint begin, uint sums, c
 __kernel __attribute__((reqd_work_group_size(CLS_WG, 1, 1)))
 void cls_summary(__global const cls_raw *restrict logits, ulong offset, ulong stride, uint vocab, uint blocks,
                  uint fallback, cls_plan_row plan, __global const cls_plan_row *restrict plans,
-                 __global const cls_cut *restrict cut, __global uint2 *restrict block,
+                 __global const cls_cut *restrict cut, __global cls_block *restrict block,
                  __global uchar *restrict live)
 {
     const uint b = get_global_id(0), r = get_global_id(1);
@@ -152,7 +151,7 @@ void cls_summary(__global const cls_raw *restrict logits, ulong offset, ulong st
     const cls_scale draw = plans ? plans[r].draw : plan.draw;
     const cls_scale scale = fallback ? draw : filter;
     const uint sums = fallback || flags & CLS_PLAN_SUMS;
-    cls_block s;
+    cls_found s;
 
 #if CLS_VECTORS
     if (end - begin == CLS_BLOCK) cls_block_fast(row, begin, sums, scale, &s);
@@ -160,6 +159,7 @@ void cls_summary(__global const cls_raw *restrict logits, ulong offset, ulong st
 #else
     cls_block_any(near + get_local_id(0) * (CLS_BLOCK + 1), end - begin, sums, scale, &s);
 #endif
-    block[r * (size_t)blocks + b] = (uint2)(s.key_max, s.sum);
+    block[r * (size_t)blocks + b].key_max = s.key_max;
+    block[r * (size_t)blocks + b].sum = s.sum;
     live[r * (size_t)blocks + b] = (uchar)s.live;
 }

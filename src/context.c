@@ -291,7 +291,7 @@ clsample_status cls_need_scratch(clsample_ctx *ctx, uint32_t rows, uint32_t bloc
     if (all > s->blocks) {
         s->blocks = 0;
         CLS_TRY(
-            replace_mem(ctx, &s->block, all * sizeof(cl_uint2), "clCreateBuffer scratch of block summaries"));
+            replace_mem(ctx, &s->block, all * 2 * sizeof(cl_uint), "clCreateBuffer scratch of block summaries"));
         CLS_TRY(replace_mem(ctx, &s->live, all, "clCreateBuffer scratch of block counts"));
         s->blocks = all;
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The public header as strict C++11: it includes what it needs, its macros initialise without narrowing, and what
-// it declares links as C.
+// The public header as strict C++11: it includes what it needs, its macros initialise without narrowing, and
+// what it declares links as C.
 #include "clsample.h"
 
 #include <cstring>

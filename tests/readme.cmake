@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-# cmake -DIN=README.md -DOUT=FILE -DLANGUAGE=c [-DAS=NAME] -P readme.cmake: write the first block of a Markdown
-# file that is fenced as LANGUAGE to OUT; with AS as a C string constant of that name. So the text that is read
-# and the text that is tested are one.
+# cmake -DIN=README.md -DOUT=FILE -DLANGUAGE=c [-DAS=NAME] -P readme.cmake
+#
+# Write the first block of a Markdown file that is fenced as LANGUAGE to OUT; with AS as a C string constant
+# of that name. So the text that is read and the text that is tested are one.
 file(READ "${IN}" text)
 string(FIND "${text}" "\n```${LANGUAGE}\n" begin)
 if(begin EQUAL -1)

@@ -84,8 +84,8 @@ START_TEST(waits_for_the_list)
     ck_cl(clFlush(ordered ? dev.queue : queue));
     ck_cl(clSetUserEventStatus(gates[0], CL_COMPLETE));
 
-    /* By a second queue, since this one is behind the gate. It only writes: Intel's CPU runtime 2026.2 may lose a
-     * later command of the first queue for good if a busy machine reads on the second. */
+    /* By a second queue, since this one is behind the gate. It only writes: Intel's CPU runtime 2026.2 may
+     * lose a later command of the first queue for good if a busy machine reads on the second. */
     cl_command_queue side = clCreateCommandQueue(dev.context, dev.id, 0, &error);
     ck_cl(error);
     ck_cl(clEnqueueWriteBuffer(side, in.mem, CL_TRUE, 0, 3 * VOCAB * sizeof *after, after, 0, NULL, NULL));

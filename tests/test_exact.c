@@ -89,8 +89,9 @@ START_TEST(random_rows)
     const bool wide = vocab > 4000;
     const uint32_t shapes = wide ? test_scaled("shapes of wide rows", SHAPE_COUNT, 2, 1)
                                  : test_scaled("shapes of rows", SHAPE_COUNT, 4, 3);
-    const uint32_t step = wide ? COUNT(setting) / test_scaled("settings of wide rows", 3, 1, 1)
-                               : COUNT(setting) / test_scaled("settings of rows", 12, 2, 1);
+    const uint32_t some =
+        wide ? test_scaled("settings of wide rows", 3, 1, 1) : test_scaled("settings of rows", 12, 2, 1);
+    const uint32_t step = (uint32_t)COUNT(setting) / some;
     float *x = test_alloc(vocab * sizeof *x);
 
     for (uint32_t i = 0; i < shapes; i++) {
