@@ -15,6 +15,17 @@
 #define CLS_BARRIER() /* a group of one has nobody to wait for */
 #endif
 
+/* Intel's CPU runtime (2026.2) makes vectors of neighbouring work-items, and wrong sums where barriers stand in
+ * branches of a loop: told not to, it is right. The others do not know the attribute. */
+#if defined(__has_attribute)
+#if __has_attribute(intel_vec_len_hint)
+#define CLS_ONE_BY_ONE __attribute__((intel_vec_len_hint(1)))
+#endif
+#endif
+#ifndef CLS_ONE_BY_ONE
+#define CLS_ONE_BY_ONE
+#endif
+
 #define CLS_NEAR_TOKENS 1024u /* candidates that local memory holds */
 
 typedef struct cls_shared {
@@ -567,7 +578,7 @@ CLS_FN void cls_choose(cls_row *row, const cls_plan_row *plan, uint flags, uint 
 /* logits as in cls_summary, whose block and live this reads. cut [rows] takes what the row keeps; tokens int32
  * [rows] and results [rows], from those elements on, the outcome: either may be null. In the fallback pass only rows
  * that got no token are chosen again, from these logits and without filters. Global size: CLS_WG, rows. */
-__kernel __attribute__((reqd_work_group_size(CLS_WG, 1, 1)))
+__kernel __attribute__((reqd_work_group_size(CLS_WG, 1, 1))) CLS_ONE_BY_ONE
 void cls_pick(__global const cls_raw *restrict logits, ulong offset, ulong stride, uint vocab, uint blocks,
               uint fallback, cls_plan_row plan, __global const cls_plan_row *restrict plans,
               __global const cls_block *restrict block, __global const uchar *restrict live,
@@ -575,7 +586,7 @@ void cls_pick(__global const cls_raw *restrict logits, ulong offset, ulong strid
               __global cls_result *restrict results, ulong results_offset)
 {
     __local cls_shared shared;
-    const uint r = get_global_id(1);
+    const uint r = get_group_id(1); /* one group a row, which the compiler can see to be uniform */
     if (fallback && cuts[r].status != CLS_ROW_NO_TOKEN) return;
 
     cls_plan_row p = plan;
