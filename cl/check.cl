@@ -27,7 +27,8 @@ __kernel void cls_check_loop(uint turns, uint seed, __global uint *restrict coun
 /* Sums in local memory across barriers, with carries between 32-bit halves: what the choice relies on beside
  * the arithmetic. One group of 64; sums [2] takes the low and high word of the sum of all masses. */
 __kernel __attribute__((reqd_work_group_size(64, 1, 1)))
-void cls_check_sums(__global const ulong *restrict masses, __global uint *restrict sums)
+void cls_check_sums(
+    __global const ulong *restrict masses, __global uint *restrict sums)
 {
     __local uint low, high;
     const uint lid = get_local_id(0);

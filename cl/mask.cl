@@ -28,11 +28,11 @@ CLS_FN float cls_probability(uint key, uint block_max, cls_cut cut, cls_scale sc
  * on. block [rows, blocks] and cut [rows] as cls_pick left them. Global size: vocab rounded up to the group,
  * rows. */
 __kernel __attribute__((reqd_work_group_size(CLS_WG, 1, 1)))
-void cls_mask(__global const cls_raw *restrict logits, ulong offset,
-              __global const cls_raw *restrict fallback, ulong fallback_offset, ulong stride, uint vocab,
-              uint blocks, cls_plan_row plan, __global const cls_plan_row *restrict plans,
-              __global const cls_block *restrict block, __global const cls_cut *restrict cuts, uint what,
-              __global float *restrict out, ulong out_offset)
+void cls_mask(
+    __global const cls_raw *restrict logits, ulong offset, __global const cls_raw *restrict fallback,
+    ulong fallback_offset, ulong stride, uint vocab, uint blocks, cls_plan_row plan,
+    __global const cls_plan_row *restrict plans, __global const cls_block *restrict block,
+    __global const cls_cut *restrict cuts, uint what, __global float *restrict out, ulong out_offset)
 {
     const uint id = get_global_id(0), r = get_global_id(1);
     if (id >= vocab) return;
@@ -48,8 +48,9 @@ void cls_mask(__global const cls_raw *restrict logits, ulong offset,
     float value = what == CLS_PROBABILITIES ? 0.0f : -INFINITY;
 
     if (kept && what == CLS_PROBABILITIES)
-        value = greedy ? 1.0f
-                       : cls_probability(key, block[r * (size_t)blocks + id / CLS_BLOCK].key_max, cut, p.draw);
+        value = greedy
+                    ? 1.0f
+                    : cls_probability(key, block[r * (size_t)blocks + id / CLS_BLOCK].key_max, cut, p.draw);
     else if (kept)
         value = greedy || p.temperature == 1.0f ? as_float(bits)
                                                 : cls_divide(as_float(bits), p.temperature, p.inverse);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The choice: one work-group a row turns the block summaries into a token. Every filter keeps a prefix of the
- * descending order of (logit, smaller id first), so a filter is a cut: a key, and an id among its ties. The cut of
- * each filter is searched digit by digit over the keys, with counts for top-k and masses for top-p. The search
- * first walks candidates, the tokens above a floor taken from the block maxima, in local memory; if the cut lies
- * below the floor, or the candidates do not fit, it walks the row, reading only blocks whose maximum reaches the
- * digits that are already known. Nothing is sorted. Both ways give the same cut.
+ * descending order of (logit, smaller id first), so a filter is a cut: a key, and an id among its ties. The
+ * cut of each filter is searched digit by digit over the keys, with counts for top-k and masses for top-p.
+ * The search first walks candidates, the tokens above a floor taken from the block maxima, in local memory;
+ * if the cut lies below the floor, or the candidates do not fit, it walks the row, reading only blocks whose
+ * maximum reaches the digits that are already known. Nothing is sorted. Both ways give the same cut.
  *
- * All sums are of integers, so their order, and with it CLS_WG, changes nothing. Barriers stand in code that the
- * whole group reaches: every branch around one hangs on values that all work-items share. */
+ * All sums are of integers, so their order, and with it CLS_WG, changes nothing. Barriers stand in code that
+ * the whole group reaches: every branch around one hangs on values that all work-items share. */
 
 #if CLS_WG > 1
 #define CLS_BARRIER() barrier(CLK_LOCAL_MEM_FENCE)
@@ -15,8 +15,8 @@
 #define CLS_BARRIER() /* a group of one has nobody to wait for */
 #endif
 
-/* Intel's CPU runtime (2026.2) makes vectors of neighbouring work-items, and wrong sums where barriers stand in
- * branches of a loop: told not to, it is right. The others do not know the attribute. */
+/* Intel's CPU runtime (2026.2) makes vectors of neighbouring work-items, and wrong sums where barriers stand
+ * in branches of a loop: told not to, it is right. The others do not know the attribute. */
 #if defined(__has_attribute)
 #if __has_attribute(intel_vec_len_hint)
 #define CLS_ONE_BY_ONE __attribute__((intel_vec_len_hint(1)))
@@ -37,8 +37,8 @@ typedef struct cls_shared {
     uint max, token, digit;
 } cls_shared;
 
-/* A row, or its candidates: the same walks serve both. A chunk is the tokens of one block: all of them in the row,
- * those from the floor on among the candidates. */
+/* A row, or its candidates: the same walks serve both. A chunk is the tokens of one block: all of them in the
+ * row, those from the floor on among the candidates. */
 typedef struct cls_row {
     __global const cls_raw *logits;
     __global const cls_block *block;
@@ -150,7 +150,8 @@ CLS_FN ulong cls_group_scan(ulong value, __local cls_shared *s, ulong *total)
 
 /* ---- The search over keys ---- */
 
-/* A 64-bit sum in two 32-bit halves: no 64-bit atomics are needed, and the carry arrives whatever the order. */
+/* A 64-bit sum in two 32-bit halves: no 64-bit atomics are needed, and the carry arrives whatever the
+ * order. */
 CLS_FN void cls_add(__local uint *low, __local uint *high, ulong value)
 {
 #if CLS_WG == 1
@@ -167,8 +168,8 @@ CLS_FN void cls_add(__local uint *low, __local uint *high, ulong value)
 }
 
 /* One digit's histogram: of the kept keys that begin with `prefix`, their number or their mass. */
-CLS_FN void cls_histogram(const cls_row *row, const cls_cut *cut, uint prefix, uint mask, uint shift, int masses,
-                          __local cls_shared *s)
+CLS_FN void cls_histogram(const cls_row *row, const cls_cut *cut, uint prefix, uint mask, uint shift,
+                          int masses, __local cls_shared *s)
 {
     for (uint c = get_local_id(0); c < cls_chunks(row); c += CLS_WG) {
         const uint block_max = cls_chunk_max(row, c);
@@ -182,8 +183,8 @@ CLS_FN void cls_histogram(const cls_row *row, const cls_cut *cut, uint prefix, u
     }
 }
 
-/* Clear the histogram, and find in it the digit at which the sum from the top on exceeds `limit`: s->digit, or 0
- * for the lowest digit if none does; s->sum is then the sum above that digit. */
+/* Clear the histogram, and find in it the digit at which the sum from the top on exceeds `limit`: s->digit,
+ * or 0 for the lowest digit if none does; s->sum is then the sum above that digit. */
 CLS_FN void cls_clear(__local cls_shared *s)
 {
     for (uint i = get_local_id(0); i < 256; i += CLS_WG)
@@ -203,8 +204,8 @@ CLS_FN void cls_find_digit(__local cls_shared *s, ulong limit)
     s->sum = sum;
 }
 
-/* The largest key such that what is kept at or above it, counted or weighed, is more than `limit`; the lowest kept
- * key or less if all that is kept is not. *above takes what is kept strictly above that key. */
+/* The largest key such that what is kept at or above it, counted or weighed, is more than `limit`; the lowest
+ * kept key or less if all that is kept is not. *above takes what is kept strictly above that key. */
 CLS_FN uint cls_search(const cls_row *row, const cls_cut *cut, int masses, ulong limit, __local cls_shared *s,
                        ulong *above)
 {
@@ -229,11 +230,12 @@ CLS_FN uint cls_search(const cls_row *row, const cls_cut *cut, int masses, ulong
 
 /* ---- Ties ---- */
 
-/* Walk the kept ties of `key` in a share of the chunks in the order of ids, adding their number or mass to `sum`, which
- * is returned. *first takes the id of the first one and *first_mass what it adds; *last the id of the last one that
- * is met with a sum below `limit`, or equal to it if `through`. Ids stay as they are if there is none. */
-CLS_FN ulong cls_walk_ties(const cls_row *row, const cls_cut *cut, uint key, int masses, cls_share share, ulong sum,
-                           ulong limit, int through, uint *first, ulong *first_mass, uint *last)
+/* Walk the kept ties of `key` in a share of the chunks in the order of ids, adding their number or mass to
+ * `sum`, which is returned. *first takes the id of the first one and *first_mass what it adds; *last the id
+ * of the last one that is met with a sum below `limit`, or equal to it if `through`. Ids stay as they are if
+ * there is none. */
+CLS_FN ulong cls_walk_ties(const cls_row *row, const cls_cut *cut, uint key, int masses, cls_share share,
+                           ulong sum, ulong limit, int through, uint *first, ulong *first_mass, uint *last)
 {
     for (uint c = share.begin; c < share.end; c++) {
         const uint block_max = cls_chunk_max(row, c);
@@ -295,7 +297,8 @@ CLS_FN uint cls_kept_in_chunk(const cls_row *row, uint c, const cls_cut *cut, in
 }
 
 /* Mass and number of what the cut keeps in a share of the chunks. */
-CLS_FN ulong cls_kept_in_share(const cls_row *row, cls_share share, const cls_cut *cut, int whole, ulong *count)
+CLS_FN ulong cls_kept_in_share(const cls_row *row, cls_share share, const cls_cut *cut, int whole,
+                               ulong *count)
 {
     ulong mass = 0, all = 0;
 
@@ -311,10 +314,10 @@ CLS_FN ulong cls_kept_in_share(const cls_row *row, cls_share share, const cls_cu
 
 /* ---- The draw ---- */
 
-/* The token kept in a share whose running mass, from `sum` on, first exceeds `target`, which lies in there: s->token,
- * and s->sum its mass. */
-CLS_FN void cls_draw(const cls_row *row, cls_share share, const cls_cut *cut, int whole, ulong sum, ulong target,
-                     __local cls_shared *s)
+/* The token kept in a share whose running mass, from `sum` on, first exceeds `target`, which lies in there:
+ * s->token, and s->sum its mass. */
+CLS_FN void cls_draw(const cls_row *row, cls_share share, const cls_cut *cut, int whole, ulong sum,
+                     ulong target, __local cls_shared *s)
 {
     ulong before = sum;
     int found = 0;
@@ -346,8 +349,8 @@ CLS_FN void cls_draw(const cls_row *row, cls_share share, const cls_cut *cut, in
 
 /* ---- The candidates ---- */
 
-/* A lower bound for the `wanted`-th largest key, from the first 16 bits of the block maxima: at least so many reach
- * it. There must be that many blocks. */
+/* A lower bound for the `wanted`-th largest key, from the first 16 bits of the block maxima: at least so many
+ * reach it. There must be that many blocks. */
 CLS_FN uint cls_floor_of(const cls_row *row, uint wanted, __local cls_shared *s)
 {
     uint prefix = 0;
@@ -370,8 +373,8 @@ CLS_FN uint cls_floor_of(const cls_row *row, uint wanted, __local cls_shared *s)
     return prefix;
 }
 
-/* Gather the tokens from `floor_key` on as candidates, in the order of ids: row->near is their number of chunks, or 0
- * if they are more than local memory holds. */
+/* Gather the tokens from `floor_key` on as candidates, in the order of ids: row->near is their number of
+ * chunks, or 0 if they are more than local memory holds. */
 CLS_FN void cls_gather(cls_row *row, uint floor_key, __local cls_shared *s)
 {
     const cls_share share = cls_share_of(row->blocks);
@@ -405,19 +408,21 @@ CLS_FN void cls_gather(cls_row *row, uint floor_key, __local cls_shared *s)
     row->floor = floor_key;
 }
 
-/* Choose a floor that the filters' cut most likely lies above, and gather from there: min-p's threshold, the k-th
- * largest block maximum, or for top-p alone the maximum of rank CLS_TOP_P_BLOCKS. Where the cut lies below all the
- * same, a search among the candidates does not meet it, and the row itself is walked. */
+/* Choose a floor that the filters' cut most likely lies above, and gather from there: min-p's threshold, the
+ * k-th largest block maximum, or for top-p alone the maximum of rank CLS_TOP_P_BLOCKS. Where the cut lies
+ * below all the same, a search among the candidates does not meet it, and the row itself is walked. */
 #define CLS_TOP_P_BLOCKS 128u
 CLS_FN void cls_approach(cls_row *row, const cls_plan_row *plan, uint flags, uint start, uint min_p,
                          __local cls_shared *s)
 {
-    const int early = (flags & (CLS_PLAN_MIN_P | CLS_PLAN_MIN_P_LATE | CLS_PLAN_MIN_P_BAND)) == CLS_PLAN_MIN_P;
+    const int early =
+        (flags & (CLS_PLAN_MIN_P | CLS_PLAN_MIN_P_LATE | CLS_PLAN_MIN_P_BAND)) == CLS_PLAN_MIN_P;
     const uint wanted = flags & CLS_PLAN_TOP_K ? plan->top_k : flags & CLS_PLAN_TOP_P ? CLS_TOP_P_BLOCKS : 0;
     uint floor_key = early ? max(start, min_p) : start;
 
     for (uint turn = early ? 0 : 1; turn < 2 && row->near == 0; turn++) {
-        if (turn == 1 && wanted && wanted <= row->blocks) floor_key = max(floor_key, cls_floor_of(row, wanted, s));
+        if (turn == 1 && wanted && wanted <= row->blocks)
+            floor_key = max(floor_key, cls_floor_of(row, wanted, s));
         if (turn == 0 || wanted) cls_gather(row, floor_key, s);
     }
 }
@@ -428,17 +433,18 @@ CLS_FN void cls_approach(cls_row *row, const cls_plan_row *plan, uint flags, uin
  * -T ln(1 - 1e-9 whole / largest), as a series. The quotient is of integers, so it is the same everywhere. */
 CLS_FN uint cls_band_key(const cls_row *row, float band, ulong whole)
 {
-    const ulong top = row->saturated ? CLS_HOT_MASS : cls_mass(cls_weigh(row->key_max, row->scale).mantissa, 0, 0);
+    const ulong top =
+        row->saturated ? CLS_HOT_MASS : cls_mass(cls_weigh(row->key_max, row->scale).mantissa, 0, 0);
     const float q = (float)(uint)(whole / (top >> 8)) * 0x1p-8f;
     const float y = q * 1e-9f;
     const float series = fma(y, fma(y, 0.333333343f, 0.5f), 1.0f);
     return cls_min_p_key(row->key_max, -(q * band) * series, 0.0f);
 }
 
-/* The search that top-k and top-p share. Top-k looks for the k-th largest logit, by counting. Top-p looks for the
- * logit that crosses top_p * total: a prefix of mass m is within if m <= limit, the product's floor, and below if
- * m < limit, or m == limit and the product has a fraction. 0 if the logit is not among the candidates: nothing is
- * changed then. */
+/* The search that top-k and top-p share. Top-k looks for the k-th largest logit, by counting. Top-p looks for
+ * the logit that crosses top_p * total: a prefix of mass m is within if m <= limit, the product's floor, and
+ * below if m < limit, or m == limit and the product has a fraction. 0 if the logit is not among the
+ * candidates: nothing is changed then. */
 CLS_FN int cls_cut_at(const cls_row *row, const cls_plan_row *plan, int masses, ulong total, cls_cut *cut,
                       __local cls_shared *s)
 {
@@ -448,7 +454,8 @@ CLS_FN int cls_cut_at(const cls_row *row, const cls_plan_row *plan, int masses, 
     const ulong part = cls_mul64(total, (ulong)plan->top_p_hi << 32 | plan->top_p_lo, &fraction);
     const ulong limit = masses ? part : plan->top_k - 1;
     const uint key = cls_search(row, cut, masses, limit, s, &above);
-    const int exact = masses ? (plan->flags & CLS_PLAN_TOP_P_INCL) != 0 : (plan->flags & CLS_PLAN_TOP_K_EXACT) != 0;
+    const int exact =
+        masses ? (plan->flags & CLS_PLAN_TOP_P_INCL) != 0 : (plan->flags & CLS_PLAN_TOP_K_EXACT) != 0;
 
     const int through = !masses || fraction != 0;
     const ulong here = cls_walk_ties(row, cut, key, masses, share, 0, 0, 0, &first, &first_mass, &last);
@@ -462,7 +469,8 @@ CLS_FN int cls_cut_at(const cls_row *row, const cls_plan_row *plan, int masses, 
     const int enters = !masses || within || key == row->key_max;
     last = 0;
     if (exact && enters)
-        cls_walk_ties(row, cut, key, masses, share, above + before, limit, through, &first, &first_mass, &last);
+        cls_walk_ties(row, cut, key, masses, share, above + before, limit, through, &first, &first_mass,
+                      &last);
     last = cls_group_max(last, s);
     const uint next = ~cls_group_max(~cls_next_key(row, key), s);
 
@@ -513,12 +521,14 @@ CLS_FN int cls_stage_measures(uint stage, uint flags)
 }
 CLS_FN int cls_stage_searches(uint stage, uint flags)
 {
-    return (stage == CLS_STAGE_TOP_K && flags & CLS_PLAN_TOP_K) || (stage == CLS_STAGE_TOP_P && flags & CLS_PLAN_TOP_P);
+    return (stage == CLS_STAGE_TOP_K && flags & CLS_PLAN_TOP_K) ||
+           (stage == CLS_STAGE_TOP_P && flags & CLS_PLAN_TOP_P);
 }
 /* Min-p's turn: first under most rules, last under some. */
 CLS_FN int cls_stage_is_min_p(uint stage, uint flags)
 {
-    return flags & CLS_PLAN_MIN_P && stage == (flags & CLS_PLAN_MIN_P_LATE ? CLS_STAGE_DRAW : CLS_STAGE_MIN_P);
+    return flags & CLS_PLAN_MIN_P &&
+           stage == (flags & CLS_PLAN_MIN_P_LATE ? CLS_STAGE_DRAW : CLS_STAGE_MIN_P);
 }
 
 /* All stages of a row with a finite logit, in one loop, so that the code that walks it exists once. */
@@ -541,7 +551,8 @@ CLS_FN void cls_choose(cls_row *row, const cls_plan_row *plan, uint flags, uint 
         }
         if (stage == CLS_STAGE_DRAW) cls_rescale(row, plan->draw);
         if (cls_stage_measures(stage, flags)) {
-            const int summed = flags & CLS_PLAN_SUMS && !(stage == CLS_STAGE_DRAW && flags & CLS_PLAN_TWO_SCALES);
+            const int summed =
+                flags & CLS_PLAN_SUMS && !(stage == CLS_STAGE_DRAW && flags & CLS_PLAN_TWO_SCALES);
             whole = summed && cut->key == start && cut->id == CLS_NO_ID;
             if (whole || cut->key < row->floor) row->near = 0;
             mass = cls_kept_in_share(row, cls_share_of(cls_chunks(row)), cut, whole, &count);
@@ -553,7 +564,8 @@ CLS_FN void cls_choose(cls_row *row, const cls_plan_row *plan, uint flags, uint 
             const uint band = flags & CLS_PLAN_MIN_P_BAND ? cls_band_key(row, plan->band, total) : min_p;
             cut->key = max(cut->key, min(min_p, band));
         }
-        if (cls_stage_searches(stage, flags) && !cls_cut_at(row, plan, stage == CLS_STAGE_TOP_P, total, cut, s)) {
+        if (cls_stage_searches(stage, flags) &&
+            !cls_cut_at(row, plan, stage == CLS_STAGE_TOP_P, total, cut, s)) {
             row->near = 0;
             stage--;
         }
@@ -562,7 +574,8 @@ CLS_FN void cls_choose(cls_row *row, const cls_plan_row *plan, uint flags, uint 
             const ulong u = cls_random(plan->seed_lo, plan->seed_hi, plan->step_lo, plan->step_hi, stream);
             const ulong target = cls_mul64(u, total, &unused);
             CLS_BARRIER();
-            if (before <= target && target < before + mass) cls_draw(row, cls_share_of(cls_chunks(row)), cut, whole, before, target, s);
+            if (before <= target && target < before + mass)
+                cls_draw(row, cls_share_of(cls_chunks(row)), cut, whole, before, target, s);
             CLS_BARRIER();
             cut->mass_lo = (uint)total;
             cut->mass_hi = (uint)(total >> 32);
@@ -575,15 +588,17 @@ CLS_FN void cls_choose(cls_row *row, const cls_plan_row *plan, uint flags, uint 
 
 /* ---- The kernel ---- */
 
-/* logits as in cls_summary, whose block and live this reads. cut [rows] takes what the row keeps; tokens int32
- * [rows] and results [rows], from those elements on, the outcome: either may be null. In the fallback pass only rows
- * that got no token are chosen again, from these logits and without filters. Global size: CLS_WG, rows. */
+/* logits as in cls_summary, whose block and live this reads. cut [rows] takes what the row keeps; tokens
+ * int32 [rows] and results [rows], from those elements on, the outcome: either may be null. In the fallback
+ * pass only rows that got no token are chosen again, from these logits and without filters. Global size:
+ * CLS_WG, rows. */
 __kernel __attribute__((reqd_work_group_size(CLS_WG, 1, 1))) CLS_ONE_BY_ONE
-void cls_pick(__global const cls_raw *restrict logits, ulong offset, ulong stride, uint vocab, uint blocks,
-              uint fallback, cls_plan_row plan, __global const cls_plan_row *restrict plans,
-              __global const cls_block *restrict block, __global const uchar *restrict live,
-              __global cls_cut *restrict cuts, __global int *restrict tokens, ulong tokens_offset,
-              __global cls_result *restrict results, ulong results_offset)
+void cls_pick(
+    __global const cls_raw *restrict logits, ulong offset, ulong stride, uint vocab, uint blocks,
+    uint fallback, cls_plan_row plan, __global const cls_plan_row *restrict plans,
+    __global const cls_block *restrict block, __global const uchar *restrict live,
+    __global cls_cut *restrict cuts, __global int *restrict tokens, ulong tokens_offset,
+    __global cls_result *restrict results, ulong results_offset)
 {
     __local cls_shared shared;
     const uint r = get_group_id(1); /* one group a row, which the compiler can see to be uniform */
@@ -592,8 +607,9 @@ void cls_pick(__global const cls_raw *restrict logits, ulong offset, ulong strid
     cls_plan_row p = plan;
     if (plans) p = plans[r];
     const uint flags = fallback ? (p.flags & CLS_PLAN_GREEDY) | CLS_PLAN_SUMS : p.flags;
-    cls_row row = { logits + offset + r * stride, block + r * (size_t)blocks, live + r * (size_t)blocks,
-                    &shared, vocab, blocks, 0, 0, 0, 0, 0, p.filter };
+    cls_row row = { .logits = logits + offset + r * stride, .block = block + r * (size_t)blocks,
+                    .live = live + r * (size_t)blocks, .s = &shared, .vocab = vocab, .blocks = blocks,
+                    .scale = p.filter };
     cls_result result = { -1, CLS_ROW_NO_TOKEN, -INFINITY, 0 };
     cls_cut cut = { CLS_KEY_INFINITY, 0, CLS_KEY_MASKED, 0, 0, CLS_ROW_NO_TOKEN, CLS_NO_ID, 0 };
     int nan;

@@ -35,8 +35,8 @@ CLS_FN uint cls_load_key(__global const cls_raw *row, uint id)
     return cls_key(cls_bits(row[id]));
 }
 
-/* What the summary says of a block: its largest key, and the sum of its weights in units of the block if the plan
- * asks for it, else 0. */
+/* What the summary says of a block: its largest key, and the sum of its weights in units of the block if the
+ * plan asks for it, else 0. */
 typedef struct cls_block {
     uint key_max, sum;
 } cls_block;

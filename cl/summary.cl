@@ -127,10 +127,10 @@ CLS_FN void cls_block_fast(__global const cls_raw *row, uint begin, uint sums, c
 /* logits [rows, stride] from element `offset`; block and live [rows, blocks]; cut [rows], read only in the
  * fallback pass, which is for rows that got no token. Global size: blocks rounded up to the group, rows. */
 __kernel __attribute__((reqd_work_group_size(CLS_WG, 1, 1)))
-void cls_summary(__global const cls_raw *restrict logits, ulong offset, ulong stride, uint vocab, uint blocks,
-                 uint fallback, cls_plan_row plan, __global const cls_plan_row *restrict plans,
-                 __global const cls_cut *restrict cut, __global cls_block *restrict block,
-                 __global uchar *restrict live)
+void cls_summary(
+    __global const cls_raw *restrict logits, ulong offset, ulong stride, uint vocab, uint blocks,
+    uint fallback, cls_plan_row plan, __global const cls_plan_row *restrict plans,
+    __global const cls_cut *restrict cut, __global cls_block *restrict block, __global uchar *restrict live)
 {
     const uint b = get_global_id(0), r = get_global_id(1);
     __global const cls_raw *row = logits + offset + r * stride;
@@ -154,8 +154,10 @@ void cls_summary(__global const cls_raw *restrict logits, ulong offset, ulong st
     cls_found s;
 
 #if CLS_VECTORS
-    if (end - begin == CLS_BLOCK) cls_block_fast(row, begin, sums, scale, &s);
-    else cls_block_any(row + begin, end - begin, sums, scale, &s);
+    if (end - begin == CLS_BLOCK)
+        cls_block_fast(row, begin, sums, scale, &s);
+    else
+        cls_block_any(row + begin, end - begin, sums, scale, &s);
 #else
     cls_block_any(near + get_local_id(0) * (CLS_BLOCK + 1), end - begin, sums, scale, &s);
 #endif

@@ -283,8 +283,9 @@ typedef struct clsample_output {
 #define CLSAMPLE_OUTPUT_INIT { sizeof(clsample_output), 0, NULL, 0, NULL, 0 }
 
 /** Enqueue the choice of one token per row. Does not block, copy logits, or wait for the device. The first
- * call of a larger shape grows the scratch memory (9 bytes a block of 64 logits, and 32 a row); the first call of a dtype
- * compiles its kernels. Calls of one context run on the device in the order in which they were enqueued.
+ * call of a larger shape grows the scratch memory (9 bytes a block of 64 logits, and 32 a row); the first call
+ * of a dtype compiles its kernels. Calls of one context run on the device in the order in which they were
+ * enqueued.
  *
  * @param queue     in-order or out-of-order, of the context's OpenCL context and device; borrowed
  * @param params    NULL = defaults for the whole batch

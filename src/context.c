@@ -70,9 +70,9 @@ clsample_status cls_device_usable(cl_device_id device)
     return CLSAMPLE_OK;
 }
 
-/* One row is chosen by one group. A CPU device runs a group's items one after another on one core: a single one
- * that works on vectors is best, unless the compiler makes vectors of neighbouring items and reports a native
- * width of 1. A GPU wants many. */
+/* One row is chosen by one group. A CPU device runs a group's items one after another on one core: a single
+ * one that works on vectors is best, unless the compiler makes vectors of neighbouring items and reports a
+ * native width of 1. A GPU wants many. */
 static clsample_status choose_groups(clsample_ctx *ctx, uint32_t wanted)
 {
     uint64_t type = 0, width = 0, largest = 0;
@@ -222,7 +222,8 @@ void clsample_destroy(clsample_ctx *ctx)
 
 /* ---- What a call needs ---- */
 
-/* The longest way through cls_pick: each pass over a work-item's share of the tokens, the histograms and the scans. */
+/* The longest way through cls_pick: each pass over a work-item's share of the tokens, the histograms and the
+ * scans. */
 clsample_status cls_check_loops(const clsample_ctx *ctx, uint32_t blocks)
 {
     const uint64_t share = (blocks + ctx->row_group - 1) / ctx->row_group;
@@ -290,8 +291,8 @@ clsample_status cls_need_scratch(clsample_ctx *ctx, uint32_t rows, uint32_t bloc
 
     if (all > s->blocks) {
         s->blocks = 0;
-        CLS_TRY(
-            replace_mem(ctx, &s->block, all * 2 * sizeof(cl_uint), "clCreateBuffer scratch of block summaries"));
+        CLS_TRY(replace_mem(ctx, &s->block, all * 2 * sizeof(cl_uint),
+                            "clCreateBuffer scratch of block summaries"));
         CLS_TRY(replace_mem(ctx, &s->live, all, "clCreateBuffer scratch of block counts"));
         s->blocks = all;
     }

@@ -60,7 +60,8 @@ clsample_status cls_need_host(clsample_ctx *ctx, size_t logits_size, uint32_t ro
 
 /* ---- enqueue.c, for sample.c ---- */
 
-/* Copy and check what does not hang on a buffer; stride 0 becomes vocab. *bytes takes the extent of all rows. */
+/* Copy and check what does not hang on a buffer; stride 0 becomes vocab. *bytes takes the extent of all
+ * rows. */
 clsample_status cls_check_logits(const clsample_logits *from, clsample_logits *to, size_t *bytes);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The pipeline's commands: summary and pick for each batch, once more for rows that need the fallback logits, and
- * the mask where the filters' outcome is wanted for every token. */
+/* The pipeline's commands: summary and pick for each batch, once more for rows that need the fallback logits,
+ * and the mask where the filters' outcome is wanted for every token. */
 #include "context.h"
 
 #include <string.h>
@@ -196,8 +196,8 @@ static clsample_status make_plans(cls_step *step, const clsample_params *params,
 
 /* ---- Commands ---- */
 
-/* Work out what the first command waits for: the caller's list, the call before, which used the same scratch, and
- * the plans' way to the device. An in-order queue knows most of that by itself. */
+/* Work out what the first command waits for: the caller's list, the call before, which used the same scratch,
+ * and the plans' way to the device. An in-order queue knows most of that by itself. */
 static clsample_status open_gate(cls_step *step)
 {
     clsample_ctx *ctx = step->ctx;

@@ -94,9 +94,9 @@ clsample_status cls_plan(const clsample_params *params, uint32_t index, uint32_t
 
 /* ---- check.c ---- */
 
-/* The known-answer test of the device's arithmetic, if `arithmetic`: OK, or E_DEVICE with a sentence that says which primitive
- * gave what instead of what. *loop_limit takes the number of iterations after which the driver ends a
- * work-item's loops, UINT32_MAX if it seems to have no such limit. Blocks. */
+/* The known-answer test of the device's arithmetic, if `arithmetic`: OK, or E_DEVICE with a sentence that
+ * says which primitive gave what instead of what. *loop_limit takes the number of iterations after which the
+ * driver ends a work-item's loops, UINT32_MAX if it seems to have no such limit. Blocks. */
 clsample_status cls_self_check(cl_context context, cl_device_id device, const char *cache_dir,
                                bool arithmetic, uint32_t *loop_limit);
 
