@@ -42,7 +42,6 @@ typedef struct cls_shared {
 typedef struct cls_row {
     __global const cls_raw *logits;
     __global const cls_block *block;
-    __global const uchar *live;
     __local cls_shared *s;
     uint vocab, blocks;
     uint near;  /* number of chunks of candidates; 0: the row itself is walked */
@@ -281,7 +280,7 @@ CLS_FN uint cls_kept_in_chunk(const cls_row *row, uint c, const cls_cut *cut, in
     uint sum = 0, n = 0;
 
     if (whole && !row->saturated) {
-        n = row->live[c] & CLS_LIVE_COUNT;
+        n = row->block[c].live & CLS_LIVE_COUNT;
         sum = row->block[c].sum;
     } else if (block_max >= cut->key) {
         const int exponent = cls_weigh(block_max, row->scale).exponent;
@@ -490,7 +489,7 @@ CLS_FN uint cls_row_max(const cls_row *row, __local cls_shared *s, int *nan)
 
     for (uint b = get_local_id(0); b < row->blocks; b += CLS_WG) {
         best = max(best, row->block[b].key_max);
-        bad |= row->live[b] & CLS_LIVE_NAN;
+        bad |= row->block[b].live & CLS_LIVE_NAN;
     }
     const uint key_max = cls_group_max(best, s);
     *nan = cls_group_max(bad, s) != 0;
@@ -588,7 +587,7 @@ CLS_FN void cls_choose(cls_row *row, const cls_plan_row *plan, uint flags, uint 
 
 /* ---- The kernel ---- */
 
-/* logits as in cls_summary, whose block and live this reads. cut [rows] takes what the row keeps; tokens
+/* logits as in cls_summary, whose blocks this reads. cut [rows] takes what the row keeps; tokens
  * int32 [rows] and results [rows], from those elements on, the outcome: either may be null. In the fallback
  * pass only rows that got no token are chosen again, from these logits and without filters. Global size:
  * CLS_WG, rows. */
@@ -596,7 +595,7 @@ __kernel __attribute__((reqd_work_group_size(CLS_WG, 1, 1))) CLS_ONE_BY_ONE
 void cls_pick(
     __global const cls_raw *restrict logits, ulong offset, ulong stride, uint vocab, uint blocks,
     uint fallback, cls_plan_row plan, __global const cls_plan_row *restrict plans,
-    __global const cls_block *restrict block, __global const uchar *restrict live,
+    __global const cls_block *restrict block,
     __global cls_cut *restrict cuts, __global int *restrict tokens, ulong tokens_offset,
     __global cls_result *restrict results, ulong results_offset)
 {
@@ -608,7 +607,7 @@ void cls_pick(
     if (plans) p = plans[r];
     const uint flags = fallback ? (p.flags & CLS_PLAN_GREEDY) | CLS_PLAN_SUMS : p.flags;
     cls_row row = { .logits = logits + offset + r * stride, .block = block + r * (size_t)blocks,
-                    .live = live + r * (size_t)blocks, .s = &shared, .vocab = vocab, .blocks = blocks,
+                    .s = &shared, .vocab = vocab, .blocks = blocks,
                     .scale = p.filter };
     cls_result result = { -1, CLS_ROW_NO_TOKEN, -INFINITY, 0 };
     cls_cut cut = { CLS_KEY_INFINITY, 0, CLS_KEY_MASKED, 0, 0, CLS_ROW_NO_TOKEN, CLS_NO_ID, 0 };

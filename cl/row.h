@@ -35,13 +35,11 @@ CLS_FN uint cls_load_key(__global const cls_raw *row, uint id)
     return cls_key(cls_bits(row[id]));
 }
 
-/* What the summary says of a block: its largest key, and the sum of its weights in units of the block if the
- * plan asks for it, else 0. */
+/* What the summary says of a block: its largest key; the sum of its weights in units of the block if the plan
+ * asks for it, else 0; how many of its logits are not masked, and whether one is NaN. */
 typedef struct cls_block {
-    uint key_max, sum;
+    uint key_max, sum, live;
 } cls_block;
-
-/* Bits of a block's `live`: how many of its logits are not masked, and whether one is NaN. */
 #define CLS_LIVE_COUNT 0x7fu
 #define CLS_LIVE_NAN 0x80u
 

@@ -1,15 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The summary: the only pass that reads every logit. For each block of CLS_BLOCK logits it writes
- *   block[b]  the largest key and the sum of the weights (cls_block)
- *   live[b]   how many logits are not masked, and whether one is NaN (CLS_LIVE_*)
- * One work-item a block, in two forms with the same results:
+/* The summary: the only pass that reads every logit. For each block of CLS_BLOCK logits it writes a
+ * cls_block. One work-item a block, in two forms with the same results:
  *   CLS_VECTORS 1  for CPU devices, whose compilers map the four 16-wide loads of a block to vector registers
  *   CLS_VECTORS 0  for the others: the group copies its blocks to local memory first, neighbours reading
  *                  neighbours, and each item then walks its own block there */
-
-typedef struct cls_found {
-    uint key_max, sum, live;
-} cls_found;
 
 #if CLS_VECTORS
 #define CLS_NEAR __global const cls_raw
@@ -20,7 +14,7 @@ typedef struct cls_found {
 #endif
 
 /* Any block, short or with NaN or masked logits: one by one. */
-CLS_FN void cls_block_any(CLS_NEAR *logits, uint n, uint sums, cls_scale scale, cls_found *found)
+CLS_FN void cls_block_any(CLS_NEAR *logits, uint n, uint sums, cls_scale scale, cls_block *found)
 {
     uint key_max = CLS_KEY_MASKED, live = 0, nan = 0, sum = 0;
 
@@ -100,7 +94,7 @@ CLS_FN int cls_max16(int16 v)
 }
 
 CLS_FN void cls_block_fast(__global const cls_raw *row, uint begin, uint sums, cls_scale scale,
-                           cls_found *found)
+                           cls_block *found)
 {
     const int16 a = CLS_LOAD16(row, begin), b = CLS_LOAD16(row, begin + 16);
     const int16 c = CLS_LOAD16(row, begin + 32), d = CLS_LOAD16(row, begin + 48);
@@ -124,13 +118,13 @@ CLS_FN void cls_block_fast(__global const cls_raw *row, uint begin, uint sums, c
 
 #endif
 
-/* logits [rows, stride] from element `offset`; block and live [rows, blocks]; cut [rows], read only in the
+/* logits [rows, stride] from element `offset`; block [rows, blocks]; cut [rows], read only in the
  * fallback pass, which is for rows that got no token. Global size: blocks rounded up to the group, rows. */
 __kernel __attribute__((reqd_work_group_size(CLS_WG, 1, 1)))
 void cls_summary(
     __global const cls_raw *restrict logits, ulong offset, ulong stride, uint vocab, uint blocks,
     uint fallback, cls_plan_row plan, __global const cls_plan_row *restrict plans,
-    __global const cls_cut *restrict cut, __global cls_block *restrict block, __global uchar *restrict live)
+    __global const cls_cut *restrict cut, __global cls_block *restrict block)
 {
     const uint b = get_global_id(0), r = get_global_id(1);
     __global const cls_raw *row = logits + offset + r * stride;
@@ -151,7 +145,7 @@ void cls_summary(
     const cls_scale draw = plans ? plans[r].draw : plan.draw;
     const cls_scale scale = fallback ? draw : filter;
     const uint sums = fallback || flags & CLS_PLAN_SUMS;
-    cls_found s;
+    cls_block s;
 
 #if CLS_VECTORS
     if (end - begin == CLS_BLOCK)
@@ -161,7 +155,5 @@ void cls_summary(
 #else
     cls_block_any(near + get_local_id(0) * (CLS_BLOCK + 1), end - begin, sums, scale, &s);
 #endif
-    block[r * (size_t)blocks + b].key_max = s.key_max;
-    block[r * (size_t)blocks + b].sum = s.sum;
-    live[r * (size_t)blocks + b] = (uchar)s.live;
+    block[r * (size_t)blocks + b] = s;
 }

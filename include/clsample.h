@@ -283,7 +283,7 @@ typedef struct clsample_output {
 #define CLSAMPLE_OUTPUT_INIT { sizeof(clsample_output), 0, NULL, 0, NULL, 0 }
 
 /** Enqueue the choice of one token per row. Does not block, copy logits, or wait for the device. The first
- * call of a larger shape grows the scratch memory (9 bytes a block of 64 logits, and 32 a row); the first
+ * call of a larger shape grows the scratch memory (12 bytes a block of 64 logits, and 32 a row); the first
  * of a dtype compiles its kernels. Calls of one context run on the device in the order in which they were
  * enqueued.
  *

@@ -208,7 +208,6 @@ void clsample_destroy(clsample_ctx *ctx)
         release_staging(s);
     }
     release_mem(ctx->scratch.block);
-    release_mem(ctx->scratch.live);
     release_mem(ctx->scratch.cut);
     release_mem(ctx->host_logits);
     release_mem(ctx->host_results);
@@ -291,9 +290,8 @@ clsample_status cls_need_scratch(clsample_ctx *ctx, uint32_t rows, uint32_t bloc
 
     if (all > s->blocks) {
         s->blocks = 0;
-        CLS_TRY(replace_mem(ctx, &s->block, all * 2 * sizeof(cl_uint),
+        CLS_TRY(replace_mem(ctx, &s->block, all * 3 * sizeof(cl_uint),
                             "clCreateBuffer scratch of block summaries"));
-        CLS_TRY(replace_mem(ctx, &s->live, all, "clCreateBuffer scratch of block counts"));
         s->blocks = all;
     }
     if (rows > s->rows) {

@@ -13,7 +13,7 @@ typedef struct cls_kernels {
 
 /* Memory for a batch, grown when a larger shape comes. */
 typedef struct cls_scratch {
-    cl_mem block, live, cut;
+    cl_mem block, cut;
     size_t blocks, rows; /* capacities: blocks of all rows together, rows */
 } cls_scratch;
 

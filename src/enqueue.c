@@ -280,18 +280,23 @@ static clsample_status enqueue_choice(cls_step *step, cl_uint fallback)
     const cl_ulong tokens_offset = step->output.tokens_offset / 4;
     const cl_ulong results_offset = step->output.results_offset / sizeof(clsample_result);
     const cls_arg summary[] = {
-        CLS_ARG(logits),       CLS_ARG(offset),   CLS_ARG(stride),     CLS_ARG(l->vocab),
-        CLS_ARG(step->blocks), CLS_ARG(fallback), CLS_ARG(step->plan), CLS_MEM_ARG(plans),
-        CLS_ARG(s->cut),       CLS_ARG(s->block), CLS_ARG(s->live),
+        CLS_ARG(logits),   CLS_ARG(offset),     CLS_ARG(stride),    CLS_ARG(l->vocab), CLS_ARG(step->blocks),
+        CLS_ARG(fallback), CLS_ARG(step->plan), CLS_MEM_ARG(plans), CLS_ARG(s->cut),   CLS_ARG(s->block),
     };
     const cls_arg pick[] = {
-        CLS_ARG(logits),         CLS_ARG(offset),
-        CLS_ARG(stride),         CLS_ARG(l->vocab),
-        CLS_ARG(step->blocks),   CLS_ARG(fallback),
-        CLS_ARG(step->plan),     CLS_MEM_ARG(plans),
-        CLS_ARG(s->block),       CLS_ARG(s->live),
-        CLS_ARG(s->cut),         CLS_MEM_ARG(step->output.tokens),
-        CLS_ARG(tokens_offset),  CLS_MEM_ARG(step->output.results),
+        CLS_ARG(logits),
+        CLS_ARG(offset),
+        CLS_ARG(stride),
+        CLS_ARG(l->vocab),
+        CLS_ARG(step->blocks),
+        CLS_ARG(fallback),
+        CLS_ARG(step->plan),
+        CLS_MEM_ARG(plans),
+        CLS_ARG(s->block),
+        CLS_ARG(s->cut),
+        CLS_MEM_ARG(step->output.tokens),
+        CLS_ARG(tokens_offset),
+        CLS_MEM_ARG(step->output.results),
         CLS_ARG(results_offset),
     };
     const clsample_status st = enqueue_kernel(step, k->summary, summary, CLS_COUNT(summary), step->blocks,
