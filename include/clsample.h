@@ -101,7 +101,7 @@ typedef struct clsample_options {
     const char *cache_dir; /**< folder for compiled kernels, made if missing; NULL (default) = no cache.
                                 Borrowed for the call. What is wrong with it costs time, never an error */
     uint32_t work_group;   /**< work-items a group: a power of two, 1 to 256; 0 (default) = by device.
-                                Never changes a result */
+                                A wish: kernels may take another size. Never changes a result */
     uint32_t reserved;     /**< 0 */
 } clsample_options;
 #define CLSAMPLE_OPTIONS_INIT { sizeof(clsample_options), 0, NULL, 0, 0 }

@@ -9,6 +9,8 @@
 #define CLS_LOCAL_MEMORY (32u * 1024u)
 #define CLS_WORK_GROUP_MAX 256u
 #define CLS_BLOCK_GROUP_MAX 64u /* so many blocks fit the local memory */
+/* A CPU compiler that makes vectors of work-items: llvmpipe loses the results of a group smaller than that. */
+#define CLS_ROW_GROUP_LANES 8u
 
 void cls_device_string(cl_device_id device, cl_device_info what, char *out, size_t size)
 {
@@ -98,6 +100,7 @@ static clsample_status choose_groups(clsample_ctx *ctx, uint32_t wanted)
                        : ctx->vectors ? 16
                                       : CLS_BLOCK_GROUP_MAX;
     ctx->row_group = wanted ? wanted : ctx->vectors ? 1 : CLS_WORK_GROUP_MAX;
+    if (cpu && !ctx->vectors) ctx->row_group = CLS_MAX(ctx->row_group, CLS_ROW_GROUP_LANES);
     ctx->block_group = CLS_MIN(ctx->block_group, (uint32_t)largest);
     while (ctx->row_group > largest)
         ctx->row_group /= 2;
