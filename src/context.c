@@ -9,7 +9,7 @@
 #define CLS_LOCAL_MEMORY (32u * 1024u)
 #define CLS_WORK_GROUP_MAX 256u
 #define CLS_BLOCK_GROUP_MAX 64u /* so many blocks fit the local memory */
-/* A CPU compiler that makes vectors of work-items: llvmpipe loses the results of a group smaller than that. */
+/* For a CPU compiler that makes vectors of work-items: llvmpipe loses the results of smaller groups. */
 #define CLS_ROW_GROUP_LANES 8u
 
 void cls_device_string(cl_device_id device, cl_device_info what, char *out, size_t size)
