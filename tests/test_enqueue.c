@@ -81,7 +81,8 @@ START_TEST(waits_for_the_list)
         ck_cl(error);
     }
     ck_ok(clsample_enqueue(dev.ctx, ordered ? dev.queue : queue, p, own ? 3 : 1, &in, &out, 2, gates, &done));
-    ck_cl(clFlush(ordered ? dev.queue : queue));
+    /* A simulator runs commands inside this call, so it would wait for the gates for ever. */
+    if (dev.speed != SPEED_SIMULATED) { ck_cl(clFlush(ordered ? dev.queue : queue)); }
     ck_cl(clSetUserEventStatus(gates[0], CL_COMPLETE));
 
     /* By a second queue, since this one is behind the gate. It only writes: Intel's CPU runtime 2026.2 may
@@ -338,7 +339,7 @@ START_TEST(work_group_sizes)
     enum { ROWS = SHAPE_COUNT };
     static const uint32_t group[] = { 1, 8, 256 };
     static const uint32_t vocabs[] = { 1, 64, 300, 5000 };
-    const uint32_t shapes = test_scaled("vocabularies of work_group_sizes", COUNT(vocabs), COUNT(vocabs), 3);
+    const uint32_t shapes = test_scaled("vocabularies of work_group_sizes", COUNT(vocabs), COUNT(vocabs), 2);
     clsample_options options = test_options();
     clsample_ctx *ctx = NULL;
     size_t most = 0;
