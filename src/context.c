@@ -72,6 +72,15 @@ clsample_status cls_device_usable(cl_device_id device)
     return CLSAMPLE_OK;
 }
 
+/* PoCL 3.1 needs 20 s to compile cls_pick for groups of 2, and more than ten minutes for groups of 8. */
+static bool is_pocl(cl_device_id device)
+{
+    char version[256];
+
+    cls_device_string(device, CL_DEVICE_VERSION, version, sizeof version);
+    return strstr(version, "PoCL") != NULL;
+}
+
 /* One row is chosen by one group. A CPU device runs a group's items one after another on one core: a single
  * one that works on vectors is best, unless the compiler makes vectors of neighbouring items and reports a
  * native width of 1. A GPU wants many. */
@@ -101,6 +110,7 @@ static clsample_status choose_groups(clsample_ctx *ctx, uint32_t wanted)
                                       : CLS_BLOCK_GROUP_MAX;
     ctx->row_group = wanted ? wanted : ctx->vectors ? 1 : CLS_WORK_GROUP_MAX;
     if (cpu && !ctx->vectors) ctx->row_group = CLS_MAX(ctx->row_group, CLS_ROW_GROUP_LANES);
+    if (is_pocl(ctx->device)) ctx->row_group = 1;
     ctx->block_group = CLS_MIN(ctx->block_group, (uint32_t)largest);
     while (ctx->row_group > largest)
         ctx->row_group /= 2;
