@@ -56,7 +56,7 @@ static const struct {
 } programs[] = {
     { CLS_SRC_CHECK, "", "cls_check" },
     { CLS_SRC_SUMMARY, "-DCLS_DTYPE=1 -DCLS_WG=64", "cls_summary" },
-    { CLS_SRC_PICK, "-DCLS_DTYPE=0 -DCLS_WG=64", "cls_pick" },
+    { CLS_SRC_PICK, "-DCLS_DTYPE=0 -DCLS_WG=1", "cls_pick" },
     { CLS_SRC_MASK, "-DCLS_DTYPE=2 -DCLS_WG=64", "cls_mask" },
 };
 
