@@ -11,8 +11,10 @@
 
 #if CLS_WG > 1
 #define CLS_BARRIER() barrier(CLK_LOCAL_MEM_FENCE)
+#define CLS_GLOBAL_BARRIER() barrier(CLK_GLOBAL_MEM_FENCE)
 #else
 #define CLS_BARRIER() /* a group of one has nobody to wait for */
+#define CLS_GLOBAL_BARRIER()
 #endif
 
 /* Intel's CPU runtime (2026.2) makes vectors of neighbouring work-items, and wrong sums where barriers stand
@@ -627,6 +629,7 @@ void cls_pick(
         }
     }
     cut.status = result.status;
+    CLS_GLOBAL_BARRIER(); /* all have read the status of the first pass */
     if (get_local_id(0) == 0) {
         cuts[r] = cut;
         if (tokens) tokens[tokens_offset + r] = result.token;
