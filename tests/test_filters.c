@@ -448,9 +448,12 @@ START_TEST(golden_seed)
     check_ids(o.masked, g->vocab, &g->top_p, g->name, "top-p");
     check_ids(o.masked, g->vocab, &g->kept, g->name, "all");
     check_row(g->x, g->vocab, &g->params, &o, 0, g->name);
-    /* It computes in float32: 1e-4 covers the rounding of logits of 80 over a temperature of 0.3. */
+    /* The article's code computes in float32: two recorded cases, logits of hundreds over a small temperature,
+     * are themselves 4.1e-5 from float64, which check_row above holds these rows to. */
+    const bool coarse = !strcmp(g->name, "033-wide-1000") || !strcmp(g->name, "123-wide-4099");
+    const double bound = coarse ? 5e-5 : 1e-5;
     for (uint32_t i = 0; i < g->n_probs; i++)
-        ck_assert_double_le(fabs((double)o.p[g->kept.ids[i]] - g->probs[i]), g->probs[i] * 1e-4 + REF_UNIT);
+        ck_assert_double_le(fabs((double)o.p[g->kept.ids[i]] - g->probs[i]), g->probs[i] * bound + REF_UNIT);
     outcome_free(&o);
 }
 END_TEST
