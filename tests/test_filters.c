@@ -448,7 +448,7 @@ START_TEST(golden_seed)
     check_ids(o.masked, g->vocab, &g->top_p, g->name, "top-p");
     check_ids(o.masked, g->vocab, &g->kept, g->name, "all");
     check_row(g->x, g->vocab, &g->params, &o, 0, g->name);
-    /* The article's code computes in float32: two recorded cases, logits of hundreds over a small temperature,
+    /* The article's code computes in float32: two recorded cases, large logits over a small temperature,
      * are themselves 4.1e-5 from float64, which check_row above holds these rows to. */
     const bool coarse = !strcmp(g->name, "033-wide-1000") || !strcmp(g->name, "123-wide-4099");
     const double bound = coarse ? 5e-5 : 1e-5;
