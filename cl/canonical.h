@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The canonical arithmetic: everything that decides a token, in a form that gives the same bits on every
  * device. Integers, comparisons, and single IEEE operations that OpenCL's full profile rounds correctly (+,
- * -, *, fma, ceil, floor, conversions); no exp, no log, no division of floats, no sum of floats whose order
+ * -, *, fma, floor, conversions); no exp, no log, no division of floats, no sum of floats whose order
  * could matter, nothing that contracts, and no result that hangs on a denormal. docs/design.md has the
  * proofs.
  *
@@ -13,8 +13,23 @@
 #ifdef __OPENCL_VERSION__
 #pragma OPENCL FP_CONTRACT OFF
 #define CLS_FN static inline /* one place to work around a compiler */
+/* Set for CPUs, whose compilers put whole functions where they are called, many times over. */
+#if CLS_KEEP_CALLS
+#define CLS_CALLED static __attribute__((noinline))
+#else
+#define CLS_CALLED static inline
+#endif
+/* Intel's runtime for CPUs makes vectors of neighbouring work-items, even of a group of one, and gets
+ * barriers wrong at that, unless told not to. The others do not know the attribute. */
+#if defined(__has_attribute)
+#if __has_attribute(intel_vec_len_hint)
+#define CLS_ONE_BY_ONE __attribute__((intel_vec_len_hint(1)))
+#endif
+#endif
+#ifndef CLS_ONE_BY_ONE
+#define CLS_ONE_BY_ONE
+#endif
 #define cls_fma(a, b, c) fma(a, b, c)
-#define cls_ceil(x) ceil(x)
 #define cls_floor(x) floor(x)
 #define cls_float_of(bits) as_float(bits)
 #define cls_bits_of(x) as_uint(x)
@@ -26,7 +41,6 @@ typedef ulong cls_ulong;
 #include <string.h>
 #define CLS_FN static inline
 #define cls_fma(a, b, c) fmaf(a, b, c)
-#define cls_ceil(x) ceilf(x)
 #define cls_floor(x) floorf(x)
 typedef uint32_t cls_uint;
 typedef uint64_t cls_ulong;
@@ -67,49 +81,58 @@ CLS_FN cls_uint cls_key_bits(cls_uint key)
 /* ---- Weights: 2^(x * log2(e) / temperature) as integers ---- */
 
 #define CLS_BLOCK 64u      /* logits that share a reference exponent; part of the definition, not a tuning */
-#define CLS_GUARD_BITS 17u /* fraction bits of a row's mass below a block's: 2^20 logits fit 2^62 */
+#define CLS_GUARD_BITS 17u /* fraction bits of a row's mass below a block's: 2^20 logits fit 2^63 */
 #define CLS_HOT_MASS ((cls_ulong)1 << 42) /* each of the tokens that share a saturated row */
 
 typedef struct cls_scale {
     float c, c_lo; /* log2(e) / temperature, as the sum of two floats */
+    float near;    /* 2^16 / c: below it one fused step finds the exponent */
     float limit;   /* 2^30 / c: beyond it neighbouring floats are more than 2^60 apart in weight */
 } cls_scale;
 
 typedef struct cls_weight {
-    int exponent;      /* x * log2(e) / temperature, rounded up: the weight is mantissa * 2^(exponent - 25) */
-    cls_uint mantissa; /* 2^24 to 2^25, so that a block's sum fits 32 bits */
+    int exponent;      /* x * log2(e) / temperature, to the nearest: weight = mantissa * 2^(exponent - 25) */
+    cls_uint mantissa; /* 2^24.49 to 2^25.51, so that a block's sum fits 32 bits */
 } cls_weight;
 
-/* A key's logit as the weights see it: within the limit, so that nothing overflows, and 0 below 2^-60, so
- * that no product below is denormal. The comparison is of bits: a device may flush denormals before it
- * compares. */
-CLS_FN float cls_logit(cls_uint key, cls_scale s)
-{
-    const cls_uint bits = cls_key_bits(key);
-    const float x = (bits & 0x7fffffffu) < 0x21800000u ? 0.0f : cls_float_of(bits);
-    return x > s.limit ? s.limit : x < -s.limit ? -s.limit : x;
-}
+#define CLS_MAGIC 0x1.8p23f /* its sum with what is below 2^22 has that, as an integer, in its low bits */
+#define CLS_MAGIC_BITS 0x4b400000
 
-/* 2^-f for f in [0, 1]: relative error below 1.4e-7 with each step rounded. Coefficients: least maximum error
- * with the constant 1 fixed, so that f = 0 gives exactly 1. */
+/* 2^(25 + f) for |f| up to 0.51: relative error below 8e-8 with each step rounded. Coefficients: least
+ * maximum error with 2^25 fixed, so that f = 0 gives exactly that. */
 /* clang-format off */
 #define CLS_EXP2_POLYNOMIAL(f)                                                                              \
-    cls_fma(cls_fma(cls_fma(cls_fma(cls_fma(cls_fma(0x1.c94f1cp-14f, f, -0x1.4e2be0p-10f), f,               \
-    0x1.39e400p-7f), f, -0x1.c69488p-5f), f, 0x1.ebfac0p-3f), f, -0x1.62e42cp-1f), f, 1.0f)
+    cls_fma(cls_fma(cls_fma(cls_fma(cls_fma(cls_fma(0x1.41fbbcp+12f, f, 0x1.5f3e54p+15f), f,                \
+    0x1.3b2d4cp+18f), f, 0x1.c6aee8p+20f), f, 0x1.ebfbdcp+22f), f, 0x1.62e430p+24f), f, 0x1p+25f)
 /* clang-format on */
 
-/* hi + lo is x * log2(e) / temperature to 48 bits: lo is what the product lost, and c_lo. */
-CLS_FN cls_weight cls_weigh(cls_uint key, cls_scale s)
+/* The exponent is taken from x * c alone, so that it grows with x; what the product lost, and c_lo, go to the
+ * fraction. No step hangs on a denormal: a fraction too small for a normal float gives 2^25, flushed or
+ * not. */
+CLS_FN cls_weight cls_weigh_near(float x, cls_scale s)
 {
-    const float x = cls_logit(key, s);
+    const float t = cls_fma(x, s.c, CLS_MAGIC);
+    const float f = cls_fma(x, s.c_lo, cls_fma(x, s.c, CLS_MAGIC - t));
+    const cls_weight w = { (int)cls_bits_of(t) - CLS_MAGIC_BITS, (cls_uint)CLS_EXP2_POLYNOMIAL(f) };
+    return w;
+}
+/* The same value where the exponent has no room in a float's low bits: hi + lo is x * (c + c_lo). */
+CLS_FN cls_weight cls_weigh_far(float x, cls_scale s)
+{
     const float hi = x * s.c;
     const float lo = cls_fma(x, s.c_lo, cls_fma(x, s.c, -hi));
-    const float n = cls_ceil(hi);
-    const float g = (n - hi) - lo;
-    const float k = cls_floor(g); /* not 0 beside an integer, and where hi is beyond 2^23 */
+    const float n = cls_floor(hi);
+    const float g = (hi - n) + lo;
+    const float k = cls_floor(g + 0.5f);
     const float f = g - k;
-    const cls_weight w = { (int)n - (int)k, (cls_uint)(CLS_EXP2_POLYNOMIAL(f) * 0x1p25f) };
+    const cls_weight w = { (int)n + (int)k, (cls_uint)CLS_EXP2_POLYNOMIAL(f) };
     return w;
+}
+CLS_FN cls_weight cls_weigh(cls_uint key, cls_scale s)
+{
+    const float x = cls_float_of(cls_key_bits(key));
+    const float most = x > s.limit ? s.limit : x < -s.limit ? -s.limit : x;
+    return most < s.near && most > -s.near ? cls_weigh_near(most, s) : cls_weigh_far(most, s);
 }
 
 /* A token's weight in units of its block: the reference is the exponent of the block's largest logit. The

@@ -7,6 +7,8 @@
 #include "canonical.h"
 #endif
 
+#define CLS_CHECK_GROUP 64
+
 typedef struct cls_check_case {
     cls_uint bits; /* of a logit */
     cls_uint seed;

@@ -58,6 +58,47 @@ typedef struct cls_cut {
     cls_uint reserved;
 } cls_cut;
 
+/* What the summary says of a tile of CLS_TILE logits: in one array its largest key, in another how many of
+ * its logits are not masked (only if the plan asks for sums), and whether one is NaN. */
+#define CLS_TILE 256u
+#define CLS_TILE_BLOCKS (CLS_TILE / CLS_BLOCK)
+#define CLS_LIVE_COUNT 0x1ffu
+#define CLS_LIVE_NAN 0x200u
+
+/* What it says of a block of CLS_BLOCK logits, if the plan asks for sums, in two more arrays: that of its
+ * weights in units of the block, and the exponent of these units. Of a block that is all masked the sum is 0,
+ * the exponent any. */
+
+CLS_FN cls_uint cls_blocks(cls_uint vocab)
+{
+    return (vocab + CLS_BLOCK - 1) / CLS_BLOCK;
+}
+CLS_FN cls_uint cls_tiles(cls_uint vocab)
+{
+    return (vocab + CLS_TILE - 1) / CLS_TILE;
+}
+/* A row's scratch: its cut, the keys and counts of its tiles, the sums and exponents of its blocks. The cuts
+ * of all rows come first, then the rest row by row. */
+#define CLS_ROW_SCRATCH(tiles, blocks) (sizeof(cls_cut) + ((tiles) + (blocks)) * 2 * sizeof(cls_uint))
+
+/* What a launch of cls_step does. */
+#define CLS_PHASE_ALL 0u     /* everything: each row is chosen by the group that finds the others done */
+#define CLS_PHASE_SUMMARY 1u /* the first of two launches */
+#define CLS_PHASE_CHOICE 2u  /* the second */
+
+/* What a launch is told beside its buffers. Offsets and stride are in elements. */
+typedef struct cls_call {
+    cls_ulong offset, stride; /* of the logits */
+    cls_ulong scratch_offset; /* in bytes */
+    cls_ulong tokens_offset, results_offset;
+    cls_uint vocab;
+    cls_uint
+        fallback;   /* 1: only rows that got no token are chosen again, from these logits, without filters */
+    cls_uint phase; /* CLS_PHASE_... */
+    cls_uint has_plans; /* 1: a plan for each row; 0: `plan` for all */
+    cls_plan_row plan;
+} cls_call;
+
 /* As clsample_result. */
 typedef struct cls_result {
     int token;

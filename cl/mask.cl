@@ -17,42 +17,42 @@ CLS_FN float cls_divide(float x, float divisor, float inverse)
 CLS_FN float cls_probability(uint key, uint block_max, cls_cut cut, cls_scale scale)
 {
     const ulong total = (ulong)cut.mass_hi << 32 | cut.mass_lo;
-    const int exponent = cls_weigh(block_max, scale).exponent;
-    const int row_exponent = cls_weigh(cut.key_max, scale).exponent;
+    cls_measure m;
 
-    if (cls_saturated(cut.key_max, scale)) return key == cut.key_max ? cls_ratio(CLS_HOT_MASS, total) : 0.0f;
-    return cls_ratio(cls_mass(cls_in_block(cls_weigh(key, scale), exponent), exponent, row_exponent), total);
+    cls_set_measure(&m, cut.key_max, scale);
+    return cls_ratio(cls_weight_mass(&m, cls_pack(&m, key, cls_weigh(block_max, scale).exponent)), total);
 }
 
 /* logits and fallback [rows, stride]: fallback may be null. out float [rows, vocab] from element `out_offset`
- * on. block [rows, blocks] and cut [rows] as cls_pick left them. Global size: vocab rounded up to the group,
- * rows. */
-__kernel __attribute__((reqd_work_group_size(CLS_WG, 1, 1)))
-void cls_mask(
-    __global const cls_raw *restrict logits, ulong offset, __global const cls_raw *restrict fallback,
-    ulong fallback_offset, ulong stride, uint vocab, uint blocks, cls_plan_row plan,
-    __global const cls_plan_row *restrict plans, __global const cls_block *restrict block,
-    __global const cls_cut *restrict cuts, uint what, __global float *restrict out, ulong out_offset)
+ * on. scratch as the choice left it. Global size: CLS_BLOCK for each block, rows. */
+__kernel __attribute__((reqd_work_group_size(CLS_BLOCK, 1, 1))) CLS_ONE_BY_ONE void cls_mask(
+    __global const cls_raw *restrict logits, __global const cls_plan_row *restrict plans,
+    __global uchar *restrict scratch, cls_call call, __global const cls_raw *restrict fallback,
+    ulong fallback_offset, uint what, __global float *restrict out, ulong out_offset)
 {
+    __local uint block_max;
     const uint id = get_global_id(0), r = get_global_id(1);
-    if (id >= vocab) return;
-
-    const cls_cut cut = cuts[r];
-    const cls_plan_row p = plans ? plans[r] : plan;
+    const cls_cut cut = ((__global const cls_cut *)(scratch + call.scratch_offset))[r];
     const int second = cut.status == CLS_ROW_FALLBACK;
-    __global const cls_raw *row = (second ? fallback + fallback_offset : logits + offset) + r * stride;
-    const uint bits = cls_bits(row[id]), key = cls_key(bits);
-    const int greedy = (p.flags & CLS_PLAN_GREEDY) != 0;
-    const int kept = cut.status != CLS_ROW_NO_TOKEN &&
-                     (greedy ? id == cut.greedy : key > cut.key || (key == cut.key && id <= cut.id));
-    float value = what == CLS_PROBABILITIES ? 0.0f : -INFINITY;
+    __global const cls_raw *row =
+        (second ? fallback + fallback_offset : logits + call.offset) + r * call.stride;
+    const uint bits = id < call.vocab ? cls_bits(row[id]) : 0xff800000u, key = cls_key(bits);
 
+    if (get_local_id(0) == 0) block_max = 0;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    atomic_max(&block_max, key);
+    barrier(CLK_LOCAL_MEM_FENCE);
+    if (id >= call.vocab) return;
+
+    cls_plan_row p;
+    cls_find_plan(&call, plans, r, &p);
+    const int greedy = (p.flags & CLS_PLAN_GREEDY) != 0;
+    const int kept = cut.status != CLS_ROW_NO_TOKEN && (greedy ? id == cut.greedy : cls_kept(key, id, &cut));
+    float value = what == CLS_PROBABILITIES ? 0.0f : -INFINITY;
     if (kept && what == CLS_PROBABILITIES)
-        value = greedy
-                    ? 1.0f
-                    : cls_probability(key, block[r * (size_t)blocks + id / CLS_BLOCK].key_max, cut, p.draw);
+        value = greedy ? 1.0f : cls_probability(key, block_max, cut, p.draw);
     else if (kept)
         value = greedy || p.temperature == 1.0f ? as_float(bits)
                                                 : cls_divide(as_float(bits), p.temperature, p.inverse);
-    out[out_offset + r * (size_t)vocab + id] = value;
+    out[out_offset + r * (size_t)call.vocab + id] = value;
 }

@@ -35,12 +35,47 @@ CLS_FN uint cls_load_key(__global const cls_raw *row, uint id)
     return cls_key(cls_bits(row[id]));
 }
 
-/* What the summary says of a block: its largest key; the sum of its weights in units of the block if the plan
- * asks for it, else 0; how many of its logits are not masked, and whether one is NaN. */
-typedef struct cls_block {
-    uint key_max, sum, live;
-} cls_block;
-#define CLS_LIVE_COUNT 0x7fu
-#define CLS_LIVE_NAN 0x80u
+/* A row's part of the scratch memory. */
+typedef struct cls_place {
+    __global cls_cut *cut;
+    __global uint *key, *live; /* [tiles] */
+    __global uint *sum;        /* [blocks] */
+    __global int *exponent;    /* [blocks] */
+} cls_place;
+
+/* In bytes from the start: rusticl (Mesa 22.3) takes a pointer that moves on by such a number of elements for
+ * the pointer itself. */
+CLS_FN cls_place cls_place_of(__global uchar *scratch, ulong offset, uint r, uint rows, uint vocab)
+{
+    const uint blocks = cls_blocks(vocab), tiles = cls_tiles(vocab);
+    const ulong rest = offset + rows * sizeof(cls_cut) + r * (ulong)(2 * sizeof(uint) * (tiles + blocks));
+    const cls_place place = { (__global cls_cut *)(scratch + offset) + r, (__global uint *)(scratch + rest),
+                              (__global uint *)(scratch + rest + sizeof(uint) * tiles),
+                              (__global uint *)(scratch + rest + sizeof(uint) * 2 * tiles),
+                              (__global int *)(scratch + rest + sizeof(uint) * (2 * tiles + blocks)) };
+    return place;
+}
+
+/* Row r's plan. In the fallback pass it has no filters: the draw's scale is the one that counts then. */
+CLS_FN void cls_find_plan(const cls_call *call, __global const cls_plan_row *plans, uint r,
+                          cls_plan_row *plan)
+{
+    *plan = call->plan;
+    if (call->has_plans) *plan = plans[r];
+    if (!call->has_plans) plan->stream += r;
+    if (!call->fallback) return;
+    plan->flags = (plan->flags & CLS_PLAN_GREEDY) | CLS_PLAN_SUMS;
+    plan->filter = plan->draw;
+}
+
+/* The key of the largest logit from `begin` to `end` - 1, by one work-item. */
+CLS_FN uint cls_max_key(__global const cls_raw *row, uint begin, uint end)
+{
+    uint key = CLS_KEY_MASKED;
+
+    for (uint id = begin; id < end; id++)
+        key = max(key, cls_load_key(row, id));
+    return key;
+}
 
 #endif

@@ -93,18 +93,27 @@ CLSAMPLE_API const clsample_error *clsample_last_error(void);
 
 /* ---- Options --------------------------------------------------------------------------------------- */
 
-#define CLSAMPLE_NO_SELF_CHECK 1u /**< options.flags: skip the known-answer test of the device */
+/* options.flags. What is forced never changes a result: it is for tests, tuning, and the search for a
+ * driver's fault. */
+#define CLSAMPLE_NO_SELF_CHECK 1u       /**< skip the known-answer test of the device */
+#define CLSAMPLE_FORCE_VECTORS 2u       /**< the form for CPUs: a work-item works on vectors of logits */
+#define CLSAMPLE_FORCE_GROUPS 4u        /**< the form for GPUs: a work-group shares the logits */
+#define CLSAMPLE_FORCE_TWO_LAUNCHES 8u  /**< never one launch a step, which the form for CPUs can do */
+#define CLSAMPLE_FORCE_ROW_SEARCH 16u   /**< look for top-k's and top-p's cuts in the whole row */
 
+/** How to use a device. What is 0 is chosen by device, or from what clsample_store_tuning() stored for it in
+ * cache_dir. Only speed hangs on it. */
 typedef struct clsample_options {
     uint32_t size;         /**< bytes; set by CLSAMPLE_OPTIONS_INIT */
-    uint32_t flags;        /**< 0 (default) or CLSAMPLE_NO_SELF_CHECK; an unknown bit is E_VERSION */
+    uint32_t flags;        /**< 0 (default) or bits from above; an unknown bit is E_VERSION */
     const char *cache_dir; /**< folder for compiled kernels, made if missing; NULL (default) = no cache.
                                 Borrowed for the call. What is wrong with it costs time, never an error */
-    uint32_t work_group;   /**< work-items a group: a power of two, 1 to 256; 0 (default) = by device.
-                                A wish: kernels may take another size. Never changes a result */
+    uint32_t work_group;   /**< form for GPUs: work-items a group, a power of two, 8 to 256 */
+    uint32_t lanes;        /**< form for CPUs: logits in a vector, 4, 8 or 16 */
+    uint32_t groups;       /**< form for CPUs: groups that share the rows of a batch, 1 to 4096 */
     uint32_t reserved;     /**< 0 */
 } clsample_options;
-#define CLSAMPLE_OPTIONS_INIT { sizeof(clsample_options), 0, NULL, 0, 0 }
+#define CLSAMPLE_OPTIONS_INIT { sizeof(clsample_options), 0, NULL, 0, 0, 0, 0 }
 
 /** Write the folder that the clsample command uses as options.cache_dir: the value of CLSAMPLE_CACHE if that
  * is set ("off" gives ""), else "clsample" in XDG_CACHE_HOME, else in the .cache folder of HOME, else "".

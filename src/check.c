@@ -8,8 +8,8 @@
 #include <stdlib.h>
 
 #define CLS_CHECK_CASES 1024u
-#define CLS_CHECK_GROUP 64u
-#define CLS_CHECK_TURNS 200000u
+#define CLS_CHECK_GROUPS (CLS_CHECK_CASES / CLS_CHECK_GROUP)
+#define CLS_CHECK_TURNS 70000u /* one driver stops at 65535 */
 
 /* What each word of cls_check_words() is about. */
 static const char *const primitive[CLS_CHECK_WORDS] = {
@@ -18,17 +18,23 @@ static const char *const primitive[CLS_CHECK_WORDS] = {
     "a 128-bit product",   "a ratio of masses",        "a logarithm of masses",
 };
 
+/* What the kernel writes beside the words. */
+typedef struct cls_check_report {
+    cls_uint sums[CLS_CHECK_GROUPS][2];
+    cls_uint seen[2], turns, arrived;
+} cls_check_report;
+
+enum { CASES, WORDS, SUMS, SEEN, TURNS, ARRIVED, BUFFERS };
+
 typedef struct cls_check {
     cls_check_case cases[CLS_CHECK_CASES];
     cls_uint words[CLS_CHECK_CASES][CLS_CHECK_WORDS];
-    cl_ulong masses[CLS_CHECK_GROUP];
-    cls_uint sums[2];
-    cls_uint turns;
+    cls_check_report report;
 
     cl_program program;
     cl_command_queue queue;
-    cl_kernel arithmetic, adding, loop;
-    cl_mem case_mem, word_mem, mass_mem, sum_mem, turn_mem;
+    cl_kernel kernel;
+    cl_mem mem[BUFFERS];
 } cls_check;
 
 /* Logits of all exponents and signs, special values first; temperatures from 1/128 to 1. */
@@ -49,81 +55,70 @@ static void make_cases(cls_check *c)
         k->bits = i < CLS_COUNT(special) ? special[i] : i % 4 ? cls_bits_of(wide) : k->seed * 2654435761u;
         k->scale.c = 1.44269502f * (float)(1u << i % 8);
         k->scale.c_lo = 1.92596303e-8f * (float)(1u << i % 8);
+        k->scale.near = 0x1p16f / k->scale.c;
         k->scale.limit = 0x1p30f / k->scale.c;
         k->min_p_hi = -3.0f - (float)(i % 64) * 0.25f;
         k->min_p_lo = (i & 1 ? -1.0f : 0.0f) * 1e-8f;
     }
-    for (cls_uint i = 0; i < CLS_CHECK_GROUP; i++)
-        c->masses[i] = 0xfedcba9876543210u >> i % 7;
+    c->report.turns = CLS_CHECK_TURNS;
 }
 
 static clsample_status make_objects(cls_check *c, cl_context context, cl_device_id device,
                                     const char *cache_dir)
 {
-    const cl_mem_flags in = CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR;
+    const struct {
+        size_t size;
+        void *host;
+    } buffer[BUFFERS] = {
+        [CASES] = { sizeof c->cases, c->cases },
+        [WORDS] = { sizeof c->words, c->words },
+        [SUMS] = { sizeof c->report.sums, c->report.sums },
+        [SEEN] = { sizeof c->report.seen, c->report.seen },
+        [TURNS] = { sizeof c->report.turns, &c->report.turns },
+        [ARRIVED] = { sizeof c->report.arrived, &c->report.arrived },
+    };
     clsample_status st = CLSAMPLE_OK;
     cl_int err = CL_SUCCESS;
 
     CLS_TRY(cls_program_build(context, device, cache_dir, CLS_SRC_CHECK, "", &c->program));
     c->queue = clCreateCommandQueue(context, device, 0, &err);
     CLS_CL(err, "clCreateCommandQueue");
-    c->arithmetic = clCreateKernel(c->program, "cls_check", &err);
+    c->kernel = clCreateKernel(c->program, "cls_check", &err);
     CLS_CL(err, "clCreateKernel cls_check");
-    c->adding = clCreateKernel(c->program, "cls_check_sums", &err);
-    CLS_CL(err, "clCreateKernel cls_check_sums");
-    c->loop = clCreateKernel(c->program, "cls_check_loop", &err);
-    CLS_CL(err, "clCreateKernel cls_check_loop");
-    c->case_mem = clCreateBuffer(context, in, sizeof c->cases, c->cases, &err);
-    CLS_CL(err, "clCreateBuffer cases");
-    c->word_mem = clCreateBuffer(context, CL_MEM_WRITE_ONLY, sizeof c->words, NULL, &err);
-    CLS_CL(err, "clCreateBuffer words");
-    c->mass_mem = clCreateBuffer(context, in, sizeof c->masses, c->masses, &err);
-    CLS_CL(err, "clCreateBuffer masses");
-    c->sum_mem = clCreateBuffer(context, CL_MEM_WRITE_ONLY, sizeof c->sums, NULL, &err);
-    CLS_CL(err, "clCreateBuffer sums");
-    c->turn_mem = clCreateBuffer(context, CL_MEM_WRITE_ONLY, sizeof c->turns, NULL, &err);
-    CLS_CL(err, "clCreateBuffer turns");
+    for (cl_uint i = 0; i < BUFFERS; i++) {
+        c->mem[i] = clCreateBuffer(context, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, buffer[i].size,
+                                   buffer[i].host, &err);
+        CLS_CL(err, "clCreateBuffer self-check");
+        CLS_CL(clSetKernelArg(c->kernel, i, sizeof c->mem[i], &c->mem[i]), "clSetKernelArg cls_check");
+    }
 cleanup:
     return st;
 }
 
-static clsample_status run_arithmetic(cls_check *c)
+static clsample_status run(cls_check *c)
 {
-    const size_t cases = CLS_CHECK_CASES, group = CLS_CHECK_GROUP;
+    const size_t items = CLS_CHECK_CASES, group = CLS_CHECK_GROUP;
+    cls_check_report *r = &c->report;
     clsample_status st = CLSAMPLE_OK;
 
-    CLS_CL(clSetKernelArg(c->arithmetic, 0, sizeof c->case_mem, &c->case_mem), "clSetKernelArg cls_check");
-    CLS_CL(clSetKernelArg(c->arithmetic, 1, sizeof c->word_mem, &c->word_mem), "clSetKernelArg cls_check");
-    CLS_CL(clSetKernelArg(c->adding, 0, sizeof c->mass_mem, &c->mass_mem), "clSetKernelArg cls_check_sums");
-    CLS_CL(clSetKernelArg(c->adding, 1, sizeof c->sum_mem, &c->sum_mem), "clSetKernelArg cls_check_sums");
-    CLS_CL(clEnqueueNDRangeKernel(c->queue, c->arithmetic, 1, NULL, &cases, NULL, 0, NULL, NULL),
+    CLS_CL(clEnqueueNDRangeKernel(c->queue, c->kernel, 1, NULL, &items, &group, 0, NULL, NULL),
            "clEnqueueNDRangeKernel cls_check");
-    CLS_CL(clEnqueueNDRangeKernel(c->queue, c->adding, 1, NULL, &group, &group, 0, NULL, NULL),
-           "clEnqueueNDRangeKernel cls_check_sums");
-    CLS_CL(clEnqueueReadBuffer(c->queue, c->word_mem, CL_TRUE, 0, sizeof c->words, c->words, 0, NULL, NULL),
+    CLS_CL(clEnqueueReadBuffer(c->queue, c->mem[WORDS], CL_TRUE, 0, sizeof c->words, c->words, 0, NULL, NULL),
            "clEnqueueReadBuffer words");
-    CLS_CL(clEnqueueReadBuffer(c->queue, c->sum_mem, CL_TRUE, 0, sizeof c->sums, c->sums, 0, NULL, NULL),
+    CLS_CL(clEnqueueReadBuffer(c->queue, c->mem[SUMS], CL_TRUE, 0, sizeof r->sums, r->sums, 0, NULL, NULL),
            "clEnqueueReadBuffer sums");
+    CLS_CL(clEnqueueReadBuffer(c->queue, c->mem[SEEN], CL_TRUE, 0, sizeof r->seen, r->seen, 0, NULL, NULL),
+           "clEnqueueReadBuffer sum of sums");
+    CLS_CL(
+        clEnqueueReadBuffer(c->queue, c->mem[TURNS], CL_TRUE, 0, sizeof r->turns, &r->turns, 0, NULL, NULL),
+        "clEnqueueReadBuffer turns");
 cleanup:
     return st;
 }
 
-static clsample_status run_loop(cls_check *c, uint32_t *limit)
+static cl_ulong joined(const cls_uint *halves)
 {
-    const cl_uint turns = CLS_CHECK_TURNS, seed = 12345;
-    const size_t one = 1;
-    clsample_status st = CLSAMPLE_OK;
-
-    CLS_CL(clSetKernelArg(c->loop, 0, sizeof turns, &turns), "clSetKernelArg cls_check_loop");
-    CLS_CL(clSetKernelArg(c->loop, 1, sizeof seed, &seed), "clSetKernelArg cls_check_loop");
-    CLS_CL(clSetKernelArg(c->loop, 2, sizeof c->turn_mem, &c->turn_mem), "clSetKernelArg cls_check_loop");
-    CLS_CL(clEnqueueNDRangeKernel(c->queue, c->loop, 1, NULL, &one, NULL, 0, NULL, NULL),
-           "clEnqueueNDRangeKernel cls_check_loop");
-    CLS_CL(clEnqueueReadBuffer(c->queue, c->turn_mem, CL_TRUE, 0, sizeof c->turns, &c->turns, 0, NULL, NULL),
-           "clEnqueueReadBuffer turns");
-    *limit = c->turns == CLS_CHECK_TURNS ? UINT32_MAX : c->turns;
-cleanup:
-    return st;
+    return (cl_ulong)halves[1] << 32 | halves[0];
 }
 
 static clsample_status compare(const cls_check *c)
@@ -138,32 +133,40 @@ static clsample_status compare(const cls_check *c)
                 return cls_fail(CLSAMPLE_E_DEVICE,
                                 "the self-check failed: %s is 0x%08x instead of 0x%08x for case %u",
                                 primitive[w], (unsigned)c->words[i][w], (unsigned)want[w], (unsigned)i);
+        sum += (cl_ulong)want[CLS_CHECK_RANDOM] * want[CLS_CHECK_PRODUCT];
+        if ((i + 1) % CLS_CHECK_GROUP != 0) continue;
+        const cl_ulong got = joined(c->report.sums[i / CLS_CHECK_GROUP]);
+        if (got != sum)
+            return cls_fail(CLSAMPLE_E_DEVICE,
+                            "the self-check failed: a sum in local memory is 0x%016llx instead of 0x%016llx",
+                            (unsigned long long)got, (unsigned long long)sum);
+        sum = 0;
     }
-    for (cls_uint i = 0; i < CLS_CHECK_GROUP; i++)
-        sum += c->masses[i];
-    if (c->sums[0] != (cls_uint)sum || c->sums[1] != (cls_uint)(sum >> 32))
-        return cls_fail(CLSAMPLE_E_DEVICE,
-                        "the self-check failed: a sum in local memory is 0x%08x%08x instead of 0x%016llx",
-                        (unsigned)c->sums[1], (unsigned)c->sums[0], (unsigned long long)sum);
     return CLSAMPLE_OK;
+}
+
+/* Did the last group see what the others wrote? */
+static bool hands_over(const cls_check *c)
+{
+    cl_ulong sum = 0;
+
+    for (cls_uint g = 0; g < CLS_CHECK_GROUPS; g++)
+        sum += joined(c->report.sums[g]);
+    return joined(c->report.seen) == sum;
 }
 
 static void free_check(cls_check *c)
 {
-    const cl_mem mem[] = { c->case_mem, c->word_mem, c->mass_mem, c->sum_mem, c->turn_mem };
-
-    for (size_t i = 0; i < CLS_COUNT(mem); i++)
-        if (mem[i]) clReleaseMemObject(mem[i]);
-    if (c->arithmetic) clReleaseKernel(c->arithmetic);
-    if (c->adding) clReleaseKernel(c->adding);
-    if (c->loop) clReleaseKernel(c->loop);
+    for (size_t i = 0; i < BUFFERS; i++)
+        if (c->mem[i]) clReleaseMemObject(c->mem[i]);
+    if (c->kernel) clReleaseKernel(c->kernel);
     if (c->queue) clReleaseCommandQueue(c->queue);
     if (c->program) clReleaseProgram(c->program);
     free(c);
 }
 
 clsample_status cls_self_check(cl_context context, cl_device_id device, const char *cache_dir,
-                               bool arithmetic, uint32_t *loop_limit)
+                               bool arithmetic, cls_abilities *found)
 {
     clsample_status st = CLSAMPLE_OK;
     cls_check *c = calloc(1, sizeof *c);
@@ -171,10 +174,10 @@ clsample_status cls_self_check(cl_context context, cl_device_id device, const ch
     if (!c) return cls_fail(CLSAMPLE_E_MEMORY, "no memory for the self-check (%zu bytes)", sizeof *c);
     make_cases(c);
     CLS_TRY(make_objects(c, context, device, cache_dir));
-    CLS_TRY(run_loop(c, loop_limit));
-    if (!arithmetic) goto cleanup;
-    CLS_TRY(run_arithmetic(c));
-    st = compare(c);
+    CLS_TRY(run(c));
+    found->loop_limit = c->report.turns >= CLS_CHECK_TURNS ? UINT32_MAX : c->report.turns;
+    found->hands_over = hands_over(c);
+    if (arithmetic) st = compare(c);
 cleanup:
     free_check(c);
     return st;

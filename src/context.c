@@ -7,10 +7,10 @@
 #include <string.h>
 
 #define CLS_LOCAL_MEMORY (32u * 1024u)
+#define CLS_WORK_GROUP_MIN 8u /* llvmpipe loses the results of smaller groups */
 #define CLS_WORK_GROUP_MAX 256u
-#define CLS_BLOCK_GROUP_MAX 64u /* so many blocks fit the local memory */
-/* For a CPU compiler that makes vectors of work-items: llvmpipe loses the results of smaller groups. */
-#define CLS_ROW_GROUP_LANES 8u
+#define CLS_GROUPS_A_UNIT 2u /* so that a core that is busy otherwise does less */
+#define CLS_GROUPS_MAX 4096u
 
 void cls_device_string(cl_device_id device, cl_device_info what, char *out, size_t size)
 {
@@ -72,21 +72,13 @@ clsample_status cls_device_usable(cl_device_id device)
     return CLSAMPLE_OK;
 }
 
-/* PoCL 3.1 needs 20 s to compile cls_pick for groups of 2, and more than ten minutes for groups of 8. */
-static bool is_pocl(cl_device_id device)
+/* A CPU device runs a group's items one after another on one core: a single one that works on vectors is
+ * best, unless the compiler makes vectors of neighbouring items and reports a native width of 1. A GPU wants
+ * many. */
+static clsample_status choose_tuning(clsample_ctx *ctx, const clsample_options *options)
 {
-    char version[256];
-
-    cls_device_string(device, CL_DEVICE_VERSION, version, sizeof version);
-    return strstr(version, "PoCL") != NULL;
-}
-
-/* One row is chosen by one group. A CPU device runs a group's items one after another on one core: a single
- * one that works on vectors is best, unless the compiler makes vectors of neighbouring items and reports a
- * native width of 1. A GPU wants many. */
-static clsample_status choose_groups(clsample_ctx *ctx, uint32_t wanted)
-{
-    uint64_t type = 0, width = 0, largest = 0;
+    uint64_t type = 0, width = 0, largest = 0, units = 0;
+    cls_tuning *t = &ctx->tuning;
     clsample_status st = device_uint(ctx->device, CL_DEVICE_TYPE, "CL_DEVICE_TYPE", &type);
 
     if (st == CLSAMPLE_OK)
@@ -95,40 +87,64 @@ static clsample_status choose_groups(clsample_ctx *ctx, uint32_t wanted)
     if (st == CLSAMPLE_OK)
         st = device_uint(ctx->device, CL_DEVICE_MAX_WORK_GROUP_SIZE, "CL_DEVICE_MAX_WORK_GROUP_SIZE",
                          &largest);
+    if (st == CLSAMPLE_OK)
+        st = device_uint(ctx->device, CL_DEVICE_MAX_COMPUTE_UNITS, "CL_DEVICE_MAX_COMPUTE_UNITS", &units);
     if (st != CLSAMPLE_OK) return st;
-    if (wanted > CLS_WORK_GROUP_MAX || (wanted & (wanted - 1)) != 0)
-        return cls_fail(CLSAMPLE_E_ARGUMENT,
-                        "options.work_group is %u; it must be 0 (by device) or a power of two up to %u",
-                        (unsigned)wanted, CLS_WORK_GROUP_MAX);
-    if (wanted > largest)
+    if (options->work_group > largest)
         return cls_fail(CLSAMPLE_E_ARGUMENT, "options.work_group is %u; this device takes at most %llu",
-                        (unsigned)wanted, (unsigned long long)largest);
+                        (unsigned)options->work_group, (unsigned long long)largest);
     const bool cpu = type & CL_DEVICE_TYPE_CPU;
-    ctx->vectors = cpu && width > 1;
-    ctx->block_group = wanted         ? CLS_MIN(wanted, CLS_BLOCK_GROUP_MAX)
-                       : ctx->vectors ? 16
-                                      : CLS_BLOCK_GROUP_MAX;
-    ctx->row_group = wanted ? wanted : ctx->vectors ? 1 : CLS_WORK_GROUP_MAX;
-    if (cpu && !ctx->vectors) ctx->row_group = CLS_MAX(ctx->row_group, CLS_ROW_GROUP_LANES);
-    if (is_pocl(ctx->device)) ctx->row_group = 1;
-    ctx->block_group = CLS_MIN(ctx->block_group, (uint32_t)largest);
-    while (ctx->row_group > largest)
-        ctx->row_group /= 2;
+    t->vectors = options->flags & CLSAMPLE_FORCE_VECTORS  ? true
+                 : options->flags & CLSAMPLE_FORCE_GROUPS ? false
+                                                          : cpu && width > 1;
+    t->keep_calls = cpu;
+    t->lanes = options->lanes ? options->lanes : width >= 16 ? 16 : width >= 8 ? 8 : 4;
+    t->groups = options->groups ? options->groups
+                                : (uint32_t)CLS_MIN(CLS_GROUPS_A_UNIT * CLS_MAX(units, 1u), CLS_GROUPS_MAX);
+    t->one_launch = !(options->flags & CLSAMPLE_FORCE_TWO_LAUNCHES);
+    t->work_group = options->work_group ? options->work_group : CLS_WORK_GROUP_MAX;
+    while (t->work_group > largest && t->work_group > CLS_WORK_GROUP_MIN)
+        t->work_group /= 2;
+    t->no_candidates = options->flags & CLSAMPLE_FORCE_ROW_SEARCH;
     return CLSAMPLE_OK;
 }
 
-static clsample_status check_options(const clsample_options *options, clsample_options *out)
+#define CLS_KNOWN_FLAGS                                                                                      \
+    (CLSAMPLE_NO_SELF_CHECK | CLSAMPLE_FORCE_VECTORS | CLSAMPLE_FORCE_GROUPS | CLSAMPLE_FORCE_TWO_LAUNCHES | \
+     CLSAMPLE_FORCE_ROW_SEARCH)
+
+static clsample_status check_sizes(const clsample_options *o)
+{
+    if (o->work_group && (o->work_group < CLS_WORK_GROUP_MIN || o->work_group > CLS_WORK_GROUP_MAX ||
+                          (o->work_group & (o->work_group - 1))))
+        return cls_fail(CLSAMPLE_E_ARGUMENT,
+                        "options.work_group is %u; it must be 0 (by device) or a power of two from %u to %u",
+                        (unsigned)o->work_group, CLS_WORK_GROUP_MIN, CLS_WORK_GROUP_MAX);
+    if (o->lanes && o->lanes != 4 && o->lanes != 8 && o->lanes != 16)
+        return cls_fail(CLSAMPLE_E_ARGUMENT, "options.lanes is %u; it must be 0 (by device), 4, 8 or 16",
+                        (unsigned)o->lanes);
+    if (o->groups > CLS_GROUPS_MAX)
+        return cls_fail(CLSAMPLE_E_ARGUMENT, "options.groups is %u; it must be 0 (by device) or 1 to %u",
+                        (unsigned)o->groups, CLS_GROUPS_MAX);
+    return CLSAMPLE_OK;
+}
+
+clsample_status cls_check_options(const clsample_options *options, clsample_options *out)
 {
     *out = (clsample_options)CLSAMPLE_OPTIONS_INIT;
     if (!options) return CLSAMPLE_OK;
     const clsample_status st = cls_copy_struct(out, sizeof *out, sizeof *out, options, "options");
     if (st != CLSAMPLE_OK) return st;
-    if (out->flags & ~CLSAMPLE_NO_SELF_CHECK || out->reserved)
+    if (out->flags & ~CLS_KNOWN_FLAGS || out->reserved)
         return cls_fail(CLSAMPLE_E_VERSION,
-                        "options.flags is 0x%x and options.reserved is %u; this library knows only "
-                        "CLSAMPLE_NO_SELF_CHECK (0x1) and 0",
-                        (unsigned)out->flags, (unsigned)out->reserved);
-    return CLSAMPLE_OK;
+                        "options.flags is 0x%x and options.reserved is %u; this library knows only the bits "
+                        "0x%x and 0",
+                        (unsigned)out->flags, (unsigned)out->reserved, CLS_KNOWN_FLAGS);
+    if (out->flags & CLSAMPLE_FORCE_VECTORS && out->flags & CLSAMPLE_FORCE_GROUPS)
+        return cls_fail(CLSAMPLE_E_ARGUMENT,
+                        "options.flags is 0x%x; of FORCE_VECTORS and FORCE_GROUPS at most one may be set",
+                        (unsigned)out->flags);
+    return check_sizes(out);
 }
 
 clsample_status clsample_create(cl_context context, cl_device_id device, const clsample_options *options,
@@ -142,14 +158,13 @@ clsample_status clsample_create(cl_context context, cl_device_id device, const c
     if (!context || !device)
         return cls_fail(CLSAMPLE_E_ARGUMENT, "%s is NULL; it must be an OpenCL %s",
                         context ? "device" : "context", context ? "device" : "context");
-    if ((st = check_options(options, &opt)) != CLSAMPLE_OK) return st;
+    if ((st = cls_check_options(options, &opt)) != CLSAMPLE_OK) return st;
     if ((st = cls_device_usable(device)) != CLSAMPLE_OK) return st;
 
     clsample_ctx *ctx = calloc(1, sizeof *ctx);
     if (!ctx) return cls_fail(CLSAMPLE_E_MEMORY, "no memory for a context of %zu bytes", sizeof *ctx);
     CLS_CL(clRetainContext(context), "clRetainContext");
     ctx->context = context;
-    ctx->loop_limit = UINT32_MAX;
     ctx->device = device; /* a root device needs no reference; a sub-device lives as long as its context */
     if (opt.cache_dir && opt.cache_dir[0]) {
         const size_t size = strlen(opt.cache_dir) + 1;
@@ -160,9 +175,10 @@ clsample_status clsample_create(cl_context context, cl_device_id device, const c
         }
         memcpy(ctx->cache_dir, opt.cache_dir, size);
     }
-    CLS_TRY(choose_groups(ctx, opt.work_group));
+    CLS_TRY(choose_tuning(ctx, &opt));
     CLS_TRY(cls_self_check(context, device, ctx->cache_dir, !(opt.flags & CLSAMPLE_NO_SELF_CHECK),
-                           &ctx->loop_limit));
+                           &ctx->abilities));
+    if (!ctx->abilities.hands_over) ctx->tuning.one_launch = false;
     *out = ctx;
     ctx = NULL;
 cleanup:
@@ -211,8 +227,9 @@ void clsample_destroy(clsample_ctx *ctx)
 {
     if (!ctx) return;
     for (size_t i = 0; i < CLS_DTYPES; i++) {
+        release_kernel(ctx->kernels[i].step);
         release_kernel(ctx->kernels[i].summary);
-        release_kernel(ctx->kernels[i].pick);
+        release_kernel(ctx->kernels[i].choice);
         release_kernel(ctx->kernels[i].mask);
     }
     while (ctx->staging) {
@@ -220,8 +237,8 @@ void clsample_destroy(clsample_ctx *ctx)
         ctx->staging = s->next;
         release_staging(s);
     }
-    release_mem(ctx->scratch.block);
-    release_mem(ctx->scratch.cut);
+    release_mem(ctx->scratch.mem);
+    release_mem(ctx->arrived);
     release_mem(ctx->host_logits);
     release_mem(ctx->host_results);
     if (ctx->last) clReleaseEvent(ctx->last);
@@ -234,19 +251,28 @@ void clsample_destroy(clsample_ctx *ctx)
 
 /* ---- What a call needs ---- */
 
-/* The longest way through cls_pick: each pass over a work-item's share of the tokens, the histograms and the
- * scans. */
-clsample_status cls_check_loops(const clsample_ctx *ctx, uint32_t blocks)
+/* Loop iterations on the longest way through a choice. In the form for GPUs a work-item goes some 20 times
+ * over its share of the tokens, and sorts, scans and gathers; in the other a single one goes over all blocks.
+ * */
+static uint64_t most_turns(const cls_tuning *t, uint32_t vocab)
 {
-    const uint64_t share = (blocks + ctx->row_group - 1) / ctx->row_group;
-    const uint64_t turns = 24 * share * (CLS_BLOCK + 1) + 8192;
+    const uint64_t blocks = cls_blocks(vocab), group = t->work_group;
 
-    if (turns <= ctx->loop_limit) return CLSAMPLE_OK;
+    if (t->vectors) return 24 * blocks * (CLS_BLOCK / t->lanes + 16) + 16384;
+    return 21 * ((blocks + group - 1) / group) * CLS_BLOCK + 8192 + 262144 / group;
+}
+
+clsample_status cls_check_loops(const clsample_ctx *ctx, uint32_t vocab)
+{
+    const cls_tuning *t = &ctx->tuning;
+    const uint64_t turns = most_turns(t, vocab);
+
+    if (turns <= ctx->abilities.loop_limit) return CLSAMPLE_OK;
     return cls_fail(
         CLSAMPLE_E_DEVICE,
         "the driver of this device ends a work-item's loops after %u iterations; %u logits a row with "
         "groups of %u may take %llu: use a larger work_group, a smaller vocab or another device",
-        (unsigned)ctx->loop_limit, (unsigned)(blocks * CLS_BLOCK), (unsigned)ctx->row_group,
+        (unsigned)ctx->abilities.loop_limit, (unsigned)vocab, (unsigned)(t->vectors ? 1 : t->work_group),
         (unsigned long long)turns);
 }
 
@@ -256,11 +282,13 @@ static clsample_status need_kernel(clsample_ctx *ctx, uint32_t dtype, cls_source
     clsample_status st = CLSAMPLE_OK;
     cl_program program = NULL;
     cl_int err = CL_SUCCESS;
-    char options[96];
+    char options[160];
 
     if (*kernel) return CLSAMPLE_OK;
-    snprintf(options, sizeof options, "-DCLS_DTYPE=%u -DCLS_WG=%u -DCLS_VECTORS=%d", (unsigned)dtype,
-             (unsigned)group, ctx->vectors ? 1 : 0);
+    snprintf(options, sizeof options,
+             "-DCLS_DTYPE=%u -DCLS_WG=%u -DCLS_LANES=%u -DCLS_KEEP_CALLS=%d -DCLS_CANDIDATES_OFF=%d",
+             (unsigned)dtype, (unsigned)group, (unsigned)ctx->tuning.lanes, ctx->tuning.keep_calls,
+             ctx->tuning.no_candidates);
     CLS_TRY(cls_program_build(ctx->context, ctx->device, ctx->cache_dir, source, options, &program));
     *kernel = clCreateKernel(program, name, &err);
     CLS_CL(err, name);
@@ -272,12 +300,40 @@ cleanup:
 clsample_status cls_need_kernels(clsample_ctx *ctx, uint32_t dtype, bool mask)
 {
     cls_kernels *k = &ctx->kernels[dtype];
-    clsample_status st =
-        need_kernel(ctx, dtype, CLS_SRC_SUMMARY, ctx->block_group, "cls_summary", &k->summary);
+    const cls_tuning *t = &ctx->tuning;
+    clsample_status st = CLSAMPLE_OK;
 
-    if (st == CLSAMPLE_OK) st = need_kernel(ctx, dtype, CLS_SRC_PICK, ctx->row_group, "cls_pick", &k->pick);
-    if (st == CLSAMPLE_OK && mask)
-        st = need_kernel(ctx, dtype, CLS_SRC_MASK, ctx->block_group, "cls_mask", &k->mask);
+    if (t->vectors) {
+        CLS_TRY(need_kernel(ctx, dtype, CLS_SRC_VECTOR, 1, "cls_step", &k->step));
+    } else {
+        CLS_TRY(need_kernel(ctx, dtype, CLS_SRC_SUMMARY, t->work_group, "cls_summary", &k->summary));
+        CLS_TRY(need_kernel(ctx, dtype, CLS_SRC_CHOICE, t->work_group, "cls_choice", &k->choice));
+    }
+    if (mask) CLS_TRY(need_kernel(ctx, dtype, CLS_SRC_MASK, CLS_BLOCK, "cls_mask", &k->mask));
+cleanup:
+    return st;
+}
+
+static size_t cls_scratch_size(uint32_t rows, uint32_t vocab)
+{
+    return rows * CLS_ROW_SCRATCH((size_t)cls_tiles(vocab), (size_t)cls_blocks(vocab));
+}
+
+/* The groups that share a row count themselves here. */
+static clsample_status need_arrived(clsample_ctx *ctx)
+{
+    clsample_status st = CLSAMPLE_OK;
+    const size_t size = ctx->tuning.groups * sizeof(cl_uint);
+    cl_int err = CL_SUCCESS;
+    void *zeros = NULL;
+
+    if (ctx->arrived) return CLSAMPLE_OK;
+    zeros = calloc(1, size);
+    if (!zeros) return cls_fail(CLSAMPLE_E_MEMORY, "no memory for %u counters", (unsigned)ctx->tuning.groups);
+    ctx->arrived = clCreateBuffer(ctx->context, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, size, zeros, &err);
+    CLS_CL(err, "clCreateBuffer counters");
+cleanup:
+    free(zeros);
     return st;
 }
 
@@ -295,23 +351,17 @@ cleanup:
     return st;
 }
 
-clsample_status cls_need_scratch(clsample_ctx *ctx, uint32_t rows, uint32_t blocks)
+clsample_status cls_need_scratch(clsample_ctx *ctx, uint32_t rows, uint32_t vocab)
 {
     cls_scratch *s = &ctx->scratch;
-    const size_t all = (size_t)rows * blocks;
+    const size_t size = cls_scratch_size(rows, vocab);
     clsample_status st = CLSAMPLE_OK;
 
-    if (all > s->blocks) {
-        s->blocks = 0;
-        CLS_TRY(replace_mem(ctx, &s->block, all * 3 * sizeof(cl_uint),
-                            "clCreateBuffer scratch of block summaries"));
-        s->blocks = all;
-    }
-    if (rows > s->rows) {
-        s->rows = 0;
-        CLS_TRY(replace_mem(ctx, &s->cut, rows * sizeof(cls_cut), "clCreateBuffer scratch of rows"));
-        s->rows = rows;
-    }
+    CLS_TRY(need_arrived(ctx));
+    if (size <= s->size) return CLSAMPLE_OK;
+    s->size = 0;
+    CLS_TRY(replace_mem(ctx, &s->mem, size, "clCreateBuffer scratch"));
+    s->size = size;
 cleanup:
     return st;
 }

@@ -6,15 +6,28 @@
 
 #define CLS_DTYPES 3u
 
-/* One dtype's kernels, compiled when that dtype is first used; `mask` when a filter is first run alone. */
+/* One dtype's kernels, each compiled when it is first used. */
 typedef struct cls_kernels {
-    cl_kernel summary, pick, mask;
+    cl_kernel step;            /* the form for CPUs */
+    cl_kernel summary, choice; /* the form for GPUs */
+    cl_kernel mask;
 } cls_kernels;
 
-/* Memory for a batch, grown when a larger shape comes. */
+/* How the kernels are built and launched. Nothing here changes a result. */
+typedef struct cls_tuning {
+    bool vectors;        /* the form for CPUs: the device's compiler maps vector types to registers */
+    uint32_t lanes;      /* with it, CLS_LANES: logits in a vector */
+    uint32_t groups;     /* with it, the groups that share the rows of a batch */
+    bool one_launch;     /* with it, that the last of a row's groups chooses */
+    uint32_t work_group; /* without it, work-items a group */
+    bool keep_calls;     /* CLS_KEEP_CALLS: large functions are not put where they are called */
+    bool no_candidates;  /* CLS_CANDIDATES_OFF: every cut is looked for in the row itself */
+} cls_tuning;
+
+/* Memory for a batch, grown when a larger shape comes: CLS_ROW_SCRATCH for each row. */
 typedef struct cls_scratch {
-    cl_mem block, cut;
-    size_t blocks, rows; /* capacities: blocks of all rows together, rows */
+    cl_mem mem;
+    size_t offset, size; /* bytes */
 } cls_scratch;
 
 /* Per-row plans on their way to the device. In use until `done`, which may be NULL, is complete. */
@@ -30,15 +43,17 @@ struct clsample_ctx {
     cl_context context;
     cl_device_id device;
     char *cache_dir; /* NULL: no cache */
-    bool vectors;    /* the device's compiler maps vector types to registers: the kernels' CLS_VECTORS */
-    uint32_t block_group,
-        row_group;       /* work-items a group, for kernels over blocks or tokens, and over rows */
-    uint32_t loop_limit; /* iterations after which the driver ends a work-item's loops; UINT32_MAX = none */
+    cls_tuning tuning;
+    cls_abilities abilities;
     cls_kernels kernels[CLS_DTYPES];
     cls_scratch scratch;
+    cl_mem arrived; /* a zero for each group that tuning.groups allows */
     cls_staging *staging;
-    cl_event last; /* of the call before: the next one waits for it, since they share the scratch */
+    /* The call before, for which the next one waits, since they share the scratch. An in-order queue needs no
+     * event for that: `last` may be NULL then. */
+    cl_event last;
     cl_command_queue last_queue;
+    bool last_in_order;
 
     /* clsample_sample's own */
     cl_command_queue queue;
@@ -47,12 +62,12 @@ struct clsample_ctx {
     uint32_t host_rows;
 };
 
-/* Can this device choose a token from `blocks` blocks? E_DEVICE if its driver would end a loop too early. */
-clsample_status cls_check_loops(const clsample_ctx *ctx, uint32_t blocks);
+/* Can this device choose a token of so many? E_DEVICE if its driver would end a loop too early. */
+clsample_status cls_check_loops(const clsample_ctx *ctx, uint32_t vocab);
 /* Compile what a dtype needs and is not there yet. */
 clsample_status cls_need_kernels(clsample_ctx *ctx, uint32_t dtype, bool mask);
-/* Make room for `rows` rows of `blocks` blocks each. */
-clsample_status cls_need_scratch(clsample_ctx *ctx, uint32_t rows, uint32_t blocks);
+/* Make room for a batch. */
+clsample_status cls_need_scratch(clsample_ctx *ctx, uint32_t rows, uint32_t vocab);
 /* A staging area that no command uses, with room for `rows` plans. */
 clsample_status cls_need_staging(clsample_ctx *ctx, uint32_t rows, cls_staging **out);
 /* Make room for the blocking call. */

@@ -11,9 +11,6 @@
 /* Kinds of devices, by the speed to be expected of them, in the order of preference. */
 enum { KIND_GPU, KIND_ACCELERATOR, KIND_CPU, KIND_RASTERIZER, KIND_OTHER };
 
-/* Bytes of clsample_options in its first version. */
-#define OPTIONS_MINIMUM (offsetof(clsample_options, reserved) + sizeof(uint32_t))
-
 typedef struct entry {
     clsample_device_info info;
     cl_device_type type; /* all the bits that the driver sets: a device may be several things */
@@ -335,23 +332,9 @@ static void rank(clsample_devices *list)
 /* What clsample_create would refuse is refused here, since it says nothing about any device. */
 static clsample_status copy_options(clsample_devices *list, const clsample_options *options)
 {
-    const clsample_options defaults = CLSAMPLE_OPTIONS_INIT;
-    clsample_status st = CLSAMPLE_OK;
+    const clsample_status st = cls_check_options(options, &list->options);
 
-    list->options = defaults;
-    if (!options) return CLSAMPLE_OK;
-    st = cls_copy_struct(&list->options, sizeof list->options, OPTIONS_MINIMUM, options, "options");
     if (st != CLSAMPLE_OK) return st;
-    if (list->options.flags & ~CLSAMPLE_NO_SELF_CHECK || list->options.reserved)
-        return cls_fail(
-            CLSAMPLE_E_VERSION,
-            "options.flags is 0x%x and options.reserved %u, allowed are 0 or CLSAMPLE_NO_SELF_CHECK, and 0",
-            (unsigned)list->options.flags, (unsigned)list->options.reserved);
-    const uint32_t group = list->options.work_group;
-    if (group > 256 || group & (group - 1))
-        return cls_fail(CLSAMPLE_E_ARGUMENT,
-                        "options.work_group is %u, allowed are 0 and powers of two up to 256",
-                        (unsigned)group);
     if (!list->options.cache_dir) return CLSAMPLE_OK;
     const size_t size = strlen(list->options.cache_dir) + 1;
     list->cache_dir = malloc(size);

@@ -10,7 +10,6 @@ typedef struct cls_step {
     clsample_ctx *ctx;
     clsample_logits logits;
     clsample_output output;
-    uint32_t blocks;    /* per row */
     cls_plan_row plan;  /* for the whole batch ... */
     cls_staging *plans; /* ... unless there is one for each row */
 
@@ -18,8 +17,9 @@ typedef struct cls_step {
     bool in_order;
     cl_uint n_wait; /* what the next command waits for */
     const cl_event *wait_list;
-    cl_event gate[3]; /* the first command's, where it is more than the caller's list */
-    cl_event last;    /* of the command before; always there on an out-of-order queue */
+    cl_event gate[3];      /* the first command's, where it is more than the caller's list */
+    bool wants_event, any; /* any = a command was enqueued */
+    cl_event last;         /* of the command before, on an in-order queue only if somebody wants it */
 } cls_step;
 
 /* ---- Arguments ---- */
@@ -94,7 +94,6 @@ static clsample_status check_input(cls_step *step, const clsample_logits *from)
     if (st == CLSAMPLE_OK && l->fallback)
         st = check_mem(step->ctx, l->fallback, l->fallback_offset, element_size(l->dtype), bytes,
                        "logits.fallback");
-    step->blocks = (l->vocab + CLS_BLOCK - 1) / CLS_BLOCK;
     return st;
 }
 
@@ -158,6 +157,12 @@ static clsample_status check_queue(cls_step *step, cl_command_queue queue, cl_ui
         return cls_fail(CLSAMPLE_E_ARGUMENT,
                         "n_wait is %u and wait_list is %s; both or neither must be given", (unsigned)n_wait,
                         wait_list ? "not NULL" : "NULL");
+    step->queue = queue;
+    step->n_wait = n_wait;
+    step->wait_list = wait_list;
+    step->in_order = step->ctx->last_in_order;
+    if (queue == step->ctx->last_queue)
+        return st; /* checked before; it lives on, since the context holds it */
     CLS_CL(clGetCommandQueueInfo(queue, CL_QUEUE_CONTEXT, sizeof context, &context, NULL),
            "clGetCommandQueueInfo");
     CLS_CL(clGetCommandQueueInfo(queue, CL_QUEUE_DEVICE, sizeof device, &device, NULL),
@@ -168,10 +173,7 @@ static clsample_status check_queue(cls_step *step, cl_command_queue queue, cl_ui
         return cls_fail(CLSAMPLE_E_ARGUMENT,
                         "queue belongs to another %s than the one given to clsample_create",
                         context != step->ctx->context ? "OpenCL context" : "device");
-    step->queue = queue;
     step->in_order = !(properties & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE);
-    step->n_wait = n_wait;
-    step->wait_list = wait_list;
 cleanup:
     return st;
 }
@@ -215,7 +217,10 @@ static clsample_status open_gate(cls_step *step)
             step->gate[n++] = step->plans->done;
         }
     }
-    if (ctx->last && (!step->in_order || other_queue)) {
+    if (ctx->last_queue && (!step->in_order || other_queue)) {
+        if (!ctx->last)
+            CLS_CL(clEnqueueMarkerWithWaitList(ctx->last_queue, 0, NULL, &ctx->last),
+                   "clEnqueueMarkerWithWaitList");
         if (other_queue) CLS_CL(clFlush(ctx->last_queue), "clFlush");
         CLS_CL(clRetainEvent(ctx->last), "clRetainEvent");
         step->gate[n++] = ctx->last;
@@ -246,82 +251,119 @@ typedef struct cls_arg {
         sizeof(cl_mem), (mem) ? &(mem) : NULL \
     }
 
-/* Enqueue a kernel after the step's commands before it. */
+/* Enqueue a kernel after the step's commands before it: `groups` for each row. */
 static clsample_status enqueue_kernel(cls_step *step, cl_kernel kernel, const cls_arg *args, cl_uint n_args,
-                                      uint32_t items, size_t group, const char *call)
+                                      uint32_t groups, size_t group, const char *call)
 {
     clsample_status st = CLSAMPLE_OK;
-    const size_t global[2] = { (items + group - 1) / group * group, step->logits.rows },
-                 local[2] = { group, 1 };
+    const size_t global[2] = { groups * group, step->logits.rows }, local[2] = { group, 1 };
     cl_event done = NULL;
 
     for (cl_uint i = 0; i < n_args; i++)
         CLS_CL(clSetKernelArg(kernel, i, args[i].size, args[i].value), "clSetKernelArg");
     CLS_CL(clEnqueueNDRangeKernel(step->queue, kernel, 2, NULL, global, local, step->n_wait, step->wait_list,
-                                  &done),
+                                  step->wants_event ? &done : NULL),
            call);
     if (step->last) clReleaseEvent(step->last);
     step->last = done;
     step->n_wait = step->in_order ? 0 : 1;
     step->wait_list = step->in_order ? NULL : &step->last;
+    step->any = true;
 cleanup:
     return st;
 }
 
-/* Summary and pick. The fallback pass reads the other logits, for rows that got no token. */
-static clsample_status enqueue_choice(cls_step *step, cl_uint fallback)
+static uint32_t summary_groups(const clsample_logits *l)
+{
+    return (l->vocab + 1023) / 1024;
+}
+
+/* The groups that share a row's tiles in the form for CPUs. */
+static uint32_t groups_a_row(const cls_tuning *t, const clsample_logits *l)
+{
+    const uint32_t groups = t->groups / l->rows;
+    return CLS_MAX(CLS_MIN(groups, cls_tiles(l->vocab)), 1u);
+}
+
+static cls_call make_call(const cls_step *step, cl_uint fallback)
 {
     const clsample_logits *l = &step->logits;
-    const cls_kernels *k = &step->ctx->kernels[l->dtype];
-    const cls_scratch *s = &step->ctx->scratch;
-    const cl_mem logits = fallback ? l->fallback : l->mem, plans = step->plans ? step->plans->mem : NULL;
-    const cl_ulong offset = (fallback ? l->fallback_offset : l->offset) / element_size(l->dtype),
-                   stride = l->stride;
-    const cl_ulong tokens_offset = step->output.tokens_offset / 4;
-    const cl_ulong results_offset = step->output.results_offset / sizeof(clsample_result);
-    const cls_arg summary[] = {
-        CLS_ARG(logits),   CLS_ARG(offset),     CLS_ARG(stride),    CLS_ARG(l->vocab), CLS_ARG(step->blocks),
-        CLS_ARG(fallback), CLS_ARG(step->plan), CLS_MEM_ARG(plans), CLS_ARG(s->cut),   CLS_ARG(s->block),
-    };
-    const cls_arg pick[] = {
-        CLS_ARG(logits),
-        CLS_ARG(offset),
-        CLS_ARG(stride),
-        CLS_ARG(l->vocab),
-        CLS_ARG(step->blocks),
-        CLS_ARG(fallback),
-        CLS_ARG(step->plan),
-        CLS_MEM_ARG(plans),
-        CLS_ARG(s->block),
-        CLS_ARG(s->cut),
-        CLS_MEM_ARG(step->output.tokens),
-        CLS_ARG(tokens_offset),
-        CLS_MEM_ARG(step->output.results),
-        CLS_ARG(results_offset),
-    };
-    const clsample_status st = enqueue_kernel(step, k->summary, summary, CLS_COUNT(summary), step->blocks,
-                                              step->ctx->block_group, "clEnqueueNDRangeKernel cls_summary");
 
-    if (st != CLSAMPLE_OK) return st;
-    return enqueue_kernel(step, k->pick, pick, CLS_COUNT(pick), 1, step->ctx->row_group,
-                          "clEnqueueNDRangeKernel cls_pick");
+    return (cls_call){ .offset = (fallback ? l->fallback_offset : l->offset) / element_size(l->dtype),
+                       .stride = l->stride,
+                       .scratch_offset = step->ctx->scratch.offset,
+                       .tokens_offset = step->output.tokens_offset / sizeof(cl_int),
+                       .results_offset = step->output.results_offset / sizeof(clsample_result),
+                       .vocab = l->vocab,
+                       .fallback = fallback,
+                       .phase = CLS_PHASE_ALL,
+                       .has_plans = step->plans != NULL,
+                       .plan = step->plan };
+}
+
+/* Summary and choice. The fallback pass reads the other logits, for rows that got no token. */
+static clsample_status enqueue_choice(cls_step *step, cl_uint fallback)
+{
+    clsample_ctx *ctx = step->ctx;
+    const clsample_logits *l = &step->logits;
+    const cls_kernels *k = &ctx->kernels[l->dtype];
+    const cls_tuning *t = &ctx->tuning;
+    const cl_mem logits = fallback ? l->fallback : l->mem, plans = step->plans ? step->plans->mem : NULL;
+    const uint32_t groups = groups_a_row(t, l);
+    cls_call call = make_call(step, fallback);
+    const cls_arg args[] = {
+        CLS_ARG(logits),
+        CLS_MEM_ARG(plans),
+        CLS_ARG(ctx->scratch.mem),
+        CLS_ARG(call),
+        /* and for the choice */
+        CLS_MEM_ARG(step->output.tokens),
+        CLS_MEM_ARG(step->output.results),
+        /* and for both in one */
+        CLS_ARG(ctx->arrived),
+    };
+    const cl_uint n_step = CLS_COUNT(args), n_choice = n_step - 1, n_summary = n_choice - 2;
+    clsample_status st = CLSAMPLE_OK;
+
+    if (!t->vectors) {
+        CLS_TRY(enqueue_kernel(step, k->summary, args, n_summary, summary_groups(l), t->work_group,
+                               "clEnqueueNDRangeKernel cls_summary"));
+        CLS_TRY(enqueue_kernel(step, k->choice, args, n_choice, 1, t->work_group,
+                               "clEnqueueNDRangeKernel cls_choice"));
+        return st;
+    }
+    if (groups > 1 && !t->one_launch) {
+        call.phase = CLS_PHASE_SUMMARY;
+        CLS_TRY(enqueue_kernel(step, k->step, args, n_step, groups, 1, "clEnqueueNDRangeKernel cls_step"));
+        call.phase = CLS_PHASE_CHOICE;
+        CLS_TRY(enqueue_kernel(step, k->step, args, n_step, 1, 1, "clEnqueueNDRangeKernel cls_step"));
+    } else {
+        CLS_TRY(enqueue_kernel(step, k->step, args, n_step, groups, 1, "clEnqueueNDRangeKernel cls_step"));
+    }
+cleanup:
+    return st;
 }
 
 static clsample_status enqueue_mask(cls_step *step, cl_uint what, cl_mem out, size_t out_offset)
 {
     const clsample_logits *l = &step->logits;
-    const cls_scratch *s = &step->ctx->scratch;
     const cl_mem plans = step->plans ? step->plans->mem : NULL;
-    const cl_ulong offset = l->offset / element_size(l->dtype), stride = l->stride;
-    const cl_ulong fallback_offset = l->fallback_offset / element_size(l->dtype), out_first = out_offset / 4;
+    const cl_ulong fallback_offset = l->fallback_offset / element_size(l->dtype);
+    const cl_ulong out_first = out_offset / sizeof(cl_float);
+    const cls_call call = make_call(step, 0);
     const cls_arg args[] = {
-        CLS_ARG(l->mem),    CLS_ARG(offset),    CLS_MEM_ARG(l->fallback), CLS_ARG(fallback_offset),
-        CLS_ARG(stride),    CLS_ARG(l->vocab),  CLS_ARG(step->blocks),    CLS_ARG(step->plan),
-        CLS_MEM_ARG(plans), CLS_ARG(s->block),  CLS_ARG(s->cut),          CLS_ARG(what),
-        CLS_ARG(out),       CLS_ARG(out_first),
+        CLS_ARG(l->mem),
+        CLS_MEM_ARG(plans),
+        CLS_ARG(step->ctx->scratch.mem),
+        CLS_ARG(call),
+        CLS_MEM_ARG(l->fallback),
+        CLS_ARG(fallback_offset),
+        CLS_ARG(what),
+        CLS_ARG(out),
+        CLS_ARG(out_first),
     };
-    return enqueue_kernel(step, step->ctx->kernels[l->dtype].mask, args, CLS_COUNT(args), l->vocab,
-                          step->ctx->block_group, "clEnqueueNDRangeKernel cls_mask");
+    return enqueue_kernel(step, step->ctx->kernels[l->dtype].mask, args, CLS_COUNT(args),
+                          cls_blocks(l->vocab), CLS_BLOCK, "clEnqueueNDRangeKernel cls_mask");
 }
 
 /* Keep what the next call waits for, hand the caller the event, and drop the rest. */
@@ -331,12 +373,12 @@ static clsample_status close_step(cls_step *step, clsample_status st, cl_event *
 
     for (size_t i = 0; i < CLS_COUNT(step->gate); i++)
         if (step->gate[i]) clReleaseEvent(step->gate[i]);
-    if (!step->last) return st;
-    if (step->plans && clRetainEvent(step->last) == CL_SUCCESS) {
+    if (!step->any) return st;
+    if (step->plans && step->last && clRetainEvent(step->last) == CL_SUCCESS) {
         clReleaseEvent(step->plans->done);
         step->plans->done = step->last;
     }
-    if (st == CLSAMPLE_OK && event) {
+    if (st == CLSAMPLE_OK && event && step->last) {
         const cl_int err = clRetainEvent(step->last);
         if (err == CL_SUCCESS)
             *event = step->last;
@@ -348,6 +390,7 @@ static clsample_status close_step(cls_step *step, clsample_status st, cl_event *
     if (ctx->last_queue != step->queue && clRetainCommandQueue(step->queue) == CL_SUCCESS) {
         if (ctx->last_queue) clReleaseCommandQueue(ctx->last_queue);
         ctx->last_queue = step->queue;
+        ctx->last_in_order = step->in_order;
     }
     return st;
 }
@@ -357,9 +400,9 @@ static clsample_status enqueue_choices(cls_step *step, bool mask)
 {
     clsample_status st = CLSAMPLE_OK;
 
-    CLS_TRY(cls_check_loops(step->ctx, step->blocks));
+    CLS_TRY(cls_check_loops(step->ctx, step->logits.vocab));
     CLS_TRY(cls_need_kernels(step->ctx, step->logits.dtype, mask));
-    CLS_TRY(cls_need_scratch(step->ctx, step->logits.rows, step->blocks));
+    CLS_TRY(cls_need_scratch(step->ctx, step->logits.rows, step->logits.vocab));
     CLS_TRY(open_gate(step));
     CLS_TRY(enqueue_choice(step, 0));
     if (step->logits.fallback) CLS_TRY(enqueue_choice(step, 1));
@@ -378,6 +421,7 @@ clsample_status clsample_enqueue(clsample_ctx *ctx, cl_command_queue queue, cons
     if (event) *event = NULL;
     if (!ctx) return cls_fail(CLSAMPLE_E_ARGUMENT, "ctx is NULL; it must come from clsample_create");
     CLS_TRY(check_queue(&step, queue, n_wait, wait_list));
+    step.wants_event = event || n_params > 1 || !step.in_order;
     CLS_TRY(check_input(&step, logits));
     CLS_TRY(check_output(&step, output));
     CLS_TRY(make_plans(&step, params, n_params, false));
@@ -402,6 +446,7 @@ clsample_status clsample_enqueue_filter(clsample_ctx *ctx, cl_command_queue queu
                         (int)what);
     if (!out) return cls_fail(CLSAMPLE_E_ARGUMENT, "out is NULL; it must be a buffer");
     CLS_TRY(check_queue(&step, queue, n_wait, wait_list));
+    step.wants_event = event || n_params > 1 || !step.in_order;
     CLS_TRY(check_input(&step, logits));
     CLS_TRY(
         check_one_output(&step, out, out_offset, 4, (size_t)step.logits.rows * step.logits.vocab * 4, "out"));

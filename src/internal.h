@@ -72,12 +72,17 @@ void cls_cache_drop(const char *dir, const char *key);
 
 /* Which .cl file of cl/; each is compiled after the shared headers, into a program of its own. */
 typedef enum cls_source {
-    CLS_SRC_SUMMARY,
-    CLS_SRC_PICK,
+    CLS_SRC_VECTOR,  /* cls_step, the form for CPUs */
+    CLS_SRC_SUMMARY, /* cls_summary and cls_choice, that for GPUs */
+    CLS_SRC_CHOICE,
     CLS_SRC_MASK,
     CLS_SRC_CHECK,
     CLS_SRC_COUNT
 } cls_source;
+
+/* PoCL keeps what it compiles itself, and compiles every kernel a second time when it is asked for a binary,
+ * which at the first start would take longer than all the rest: its programs do not go to the cache. */
+bool cls_keeps_own_cache(cl_device_id device);
 
 /* Compile one source for one device, or load it from `cache_dir` (NULL = no cache).
  * `options` are the -D switches; program.c adds those that every build needs.
@@ -94,14 +99,23 @@ clsample_status cls_plan(const clsample_params *params, uint32_t index, uint32_t
 
 /* ---- check.c ---- */
 
-/* The known-answer test of the device's arithmetic, if `arithmetic`: OK, or E_DEVICE with a sentence that
- * says which primitive gave what instead of what. *loop_limit takes the number of iterations after which the
- * driver ends a work-item's loops, UINT32_MAX if it seems to have no such limit. Blocks. */
+/* What the self-check finds out beside whether the device can be trusted. */
+typedef struct cls_abilities {
+    uint32_t
+        loop_limit;  /* iterations after which the driver ends a work-item's loops; UINT32_MAX if it seems to
+                            have no such limit */
+    bool hands_over; /* the last group of a launch sees what the others wrote (arrival.h) */
+} cls_abilities;
+
+/* The known-answer test of the device: OK, or E_DEVICE with a sentence that says which primitive gave what
+ * instead of what, if its `arithmetic` is asked for. Blocks. */
 clsample_status cls_self_check(cl_context context, cl_device_id device, const char *cache_dir,
-                               bool arithmetic, uint32_t *loop_limit);
+                               bool arithmetic, cls_abilities *found);
 
 /* ---- context.c ---- */
 
+/* Copy the caller's options, which may be NULL, and check what does not hang on a device. */
+clsample_status cls_check_options(const clsample_options *options, clsample_options *out);
 /* A device's limits as the library needs them; E_DEVICE with the reason if it cannot be used (no compiler,
  * not available, 32 KiB of local memory or the work-group size missing, big-endian). */
 clsample_status cls_device_usable(cl_device_id device);

@@ -50,6 +50,7 @@ static cls_scale make_scale(double temperature)
     const double c = CLS_LOG2_E / temperature;
     cls_scale s;
     split(c, 0x1p-40, &s.c, &s.c_lo);
+    s.near = (float)(0x1p16 / c);
     s.limit = (float)(0x1p30 / c);
     return s;
 }

@@ -100,7 +100,12 @@ static void hash_end(hash *h, char *digits)
 /* ---- What to build ---- */
 
 /* Made by the build from the files of cl/. */
-#define CLS_TEXT_MAP(X) X(canonical) X(interface) X(row) X(check_case) X(summary) X(pick) X(mask) X(check)
+/* clang-format off */
+#define CLS_TEXT_MAP(X)                                                                                     \
+    X(canonical) X(interface) X(row) X(arrival) X(stages) X(lanes) X(vector_summary) X(vector_near)         \
+    X(vector_row) X(vector) X(group) X(group_near) X(group_row) X(summary) X(choice) X(mask) X(check_case)  \
+    X(check)
+/* clang-format on */
 #define CLS_TEXT_DECLARE(name)                    \
     extern const unsigned char cls_text_##name[]; \
     extern const size_t cls_text_##name##_size;
@@ -116,15 +121,22 @@ typedef struct text {
     }
 
 /* A program's files, in the order in which the compiler gets them: they do not include each other there. */
-#define TEXTS 4
+#define TEXTS 10 /* at most */
 static const struct {
     const char *name; /* for messages */
     text text[TEXTS];
 } sources[CLS_SRC_COUNT] = {
+    [CLS_SRC_VECTOR] = { "vector.cl",
+                         { TEXT(canonical), TEXT(interface), TEXT(row), TEXT(stages), TEXT(lanes),
+                           TEXT(arrival), TEXT(vector_summary), TEXT(vector_near), TEXT(vector_row),
+                           TEXT(vector) } },
     [CLS_SRC_SUMMARY] = { "summary.cl", { TEXT(canonical), TEXT(interface), TEXT(row), TEXT(summary) } },
-    [CLS_SRC_PICK] = { "pick.cl", { TEXT(canonical), TEXT(interface), TEXT(row), TEXT(pick) } },
-    [CLS_SRC_MASK] = { "mask.cl", { TEXT(canonical), TEXT(interface), TEXT(row), TEXT(mask) } },
-    [CLS_SRC_CHECK] = { "check.cl", { TEXT(canonical), TEXT(interface), TEXT(check_case), TEXT(check) } },
+    [CLS_SRC_CHOICE] = { "choice.cl",
+                         { TEXT(canonical), TEXT(interface), TEXT(row), TEXT(stages), TEXT(group),
+                           TEXT(group_near), TEXT(group_row), TEXT(choice) } },
+    [CLS_SRC_MASK] = { "mask.cl", { TEXT(canonical), TEXT(interface), TEXT(row), TEXT(stages), TEXT(mask) } },
+    [CLS_SRC_CHECK] = { "check.cl",
+                        { TEXT(canonical), TEXT(interface), TEXT(arrival), TEXT(check_case), TEXT(check) } },
 };
 
 #define OPTIONS_ROOM 1024u /* bytes */
@@ -138,6 +150,7 @@ typedef struct job {
     const char *name;      /* the file that is compiled */
     const char *text[TEXTS];
     size_t size[TEXTS];
+    cl_uint texts;
     char options[OPTIONS_ROOM];
     char key[64 + sizeof ".clbin"];
 } job;
@@ -185,7 +198,7 @@ static void make_key(job *j)
 
     memcpy(h.state, hash_start, sizeof h.state);
     hash_field(&h, CLSAMPLE_VERSION, strlen(CLSAMPLE_VERSION));
-    for (size_t i = 0; i < TEXTS; i++)
+    for (size_t i = 0; i < j->texts; i++)
         hash_field(&h, j->text[i], j->size[i]);
     hash_field(&h, j->options, strlen(j->options));
     hash_platform(&h, j->device);
@@ -203,9 +216,10 @@ static clsample_status make_job(job *j, cls_source source, const char *options)
     if (length < 0 || (size_t)length >= sizeof j->options)
         return cls_fail(CLSAMPLE_E_ARGUMENT, "build options of %d bytes, at most %u are allowed", length,
                         OPTIONS_ROOM - 1);
-    for (size_t i = 0; i < TEXTS; i++) {
+    for (size_t i = 0; i < TEXTS && sources[source].text[i].bytes; i++) {
         j->text[i] = (const char *)sources[source].text[i].bytes;
         j->size[i] = *sources[source].text[i].size;
+        j->texts++;
     }
     j->name = sources[source].name;
     if (j->cache_dir) make_key(j);
@@ -323,7 +337,7 @@ static clsample_status compile(job *j, cl_program *out)
     clsample_status st = CLSAMPLE_OK;
     cl_int error = CL_SUCCESS;
 
-    cl_program program = clCreateProgramWithSource(j->context, TEXTS, j->text, j->size, &error);
+    cl_program program = clCreateProgramWithSource(j->context, j->texts, j->text, j->size, &error);
     CLS_CL(error, "clCreateProgramWithSource");
     error = clBuildProgram(program, 1, &j->device, j->options, NULL, NULL);
     if (error != CL_SUCCESS) CLS_TRY(fail_build(j, program, error));
@@ -335,6 +349,14 @@ cleanup:
     return st;
 }
 
+bool cls_keeps_own_cache(cl_device_id device)
+{
+    char version[256];
+
+    cls_device_string(device, CL_DEVICE_VERSION, version, sizeof version);
+    return strstr(version, "PoCL") != NULL;
+}
+
 clsample_status cls_program_build(cl_context context, cl_device_id device, const char *cache_dir,
                                   cls_source source, const char *options, cl_program *program)
 {
@@ -343,6 +365,7 @@ clsample_status cls_program_build(cl_context context, cl_device_id device, const
               .cache_dir = cache_dir && cache_dir[0] ? cache_dir : NULL };
 
     *program = NULL;
+    if (j.cache_dir && cls_keeps_own_cache(device)) j.cache_dir = NULL;
     const clsample_status st = make_job(&j, source, options);
     if (st != CLSAMPLE_OK) return st;
     if (j.cache_dir) *program = load(&j);

@@ -471,14 +471,30 @@ START_TEST(wrong_create)
         clsample_status status;
         const char *name, *allowed;
     } bad[] = {
-        { { sizeof(clsample_options), 0, NULL, 3, 0 },
+        { { .size = sizeof(clsample_options), .work_group = 3 },
           CLSAMPLE_E_ARGUMENT,
           "work_group is 3",
           "power of two" },
-        { { sizeof(clsample_options), 0, NULL, 512, 0 }, CLSAMPLE_E_ARGUMENT, "work_group is 512", "256" },
-        { { sizeof(clsample_options), 2, NULL, 0, 0 }, CLSAMPLE_E_VERSION, "flags is 0x2", "NO_SELF_CHECK" },
-        { { sizeof(clsample_options), 0, NULL, 0, 9 }, CLSAMPLE_E_VERSION, "reserved is 9", "0" },
-        { { 4, 0, NULL, 0, 0 }, CLSAMPLE_E_ARGUMENT, "options.size is 4", "_INIT" },
+        { { .size = sizeof(clsample_options), .work_group = 4 },
+          CLSAMPLE_E_ARGUMENT,
+          "work_group is 4",
+          "8" },
+        { { .size = sizeof(clsample_options), .work_group = 512 },
+          CLSAMPLE_E_ARGUMENT,
+          "work_group is 512",
+          "256" },
+        { { .size = sizeof(clsample_options), .lanes = 5 }, CLSAMPLE_E_ARGUMENT, "lanes is 5", "16" },
+        { { .size = sizeof(clsample_options), .groups = 5000 },
+          CLSAMPLE_E_ARGUMENT,
+          "groups is 5000",
+          "4096" },
+        { { .size = sizeof(clsample_options), .flags = CLSAMPLE_FORCE_VECTORS | CLSAMPLE_FORCE_GROUPS },
+          CLSAMPLE_E_ARGUMENT,
+          "flags is 0x6",
+          "at most one" },
+        { { .size = sizeof(clsample_options), .flags = 32 }, CLSAMPLE_E_VERSION, "flags is 0x20", "0x1f" },
+        { { .size = sizeof(clsample_options), .reserved = 9 }, CLSAMPLE_E_VERSION, "reserved is 9", "0" },
+        { { .size = 4 }, CLSAMPLE_E_ARGUMENT, "options.size is 4", "_INIT" },
     };
     clsample_ctx *ctx = dev.ctx;
 
@@ -533,9 +549,9 @@ START_TEST(wrong_devices)
     size_t index = 0, n = 0;
     char folder[2];
 
-    unknown.flags = 4;
+    unknown.flags = 32;
     check_note(clsample_devices_open(&options, NULL), CLSAMPLE_E_ARGUMENT, "list", "NULL");
-    check_note(clsample_devices_open(&unknown, &list), CLSAMPLE_E_VERSION, "flags", "NO_SELF_CHECK");
+    check_note(clsample_devices_open(&unknown, &list), CLSAMPLE_E_VERSION, "flags is 0x20", "0x1f");
     ck_assert_ptr_null(list);
     ck_ok(clsample_devices_open(&options, &list));
     n = clsample_devices_count(list);

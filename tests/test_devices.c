@@ -243,11 +243,11 @@ static const struct {
     clsample_options options;
     clsample_status want;
 } bad[] = {
-    { "size 0", { 0, 0, NULL, 0, 0 }, CLSAMPLE_E_ARGUMENT },
-    { "unknown flag", { sizeof(clsample_options), 2, NULL, 0, 0 }, CLSAMPLE_E_VERSION },
-    { "reserved", { sizeof(clsample_options), 0, NULL, 0, 1 }, CLSAMPLE_E_VERSION },
-    { "group no power of two", { sizeof(clsample_options), 0, NULL, 48, 0 }, CLSAMPLE_E_ARGUMENT },
-    { "group too large", { sizeof(clsample_options), 0, NULL, 512, 0 }, CLSAMPLE_E_ARGUMENT },
+    { "size 0", { .size = 0 }, CLSAMPLE_E_ARGUMENT },
+    { "unknown flag", { .size = sizeof(clsample_options), .flags = 32 }, CLSAMPLE_E_VERSION },
+    { "reserved", { .size = sizeof(clsample_options), .reserved = 1 }, CLSAMPLE_E_VERSION },
+    { "group no power of two", { .size = sizeof(clsample_options), .work_group = 48 }, CLSAMPLE_E_ARGUMENT },
+    { "group too large", { .size = sizeof(clsample_options), .work_group = 512 }, CLSAMPLE_E_ARGUMENT },
 };
 
 START_TEST(bad_options)

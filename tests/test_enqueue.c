@@ -339,41 +339,6 @@ END_TEST
 
 /* ---- What must not matter ---- */
 
-/* Groups of any size give the same bits, for every stage and for ties. */
-START_TEST(work_group_sizes)
-{
-    enum { ROWS = SHAPE_COUNT };
-    static const uint32_t group[] = { 1, 8, 256 };
-    static const uint32_t vocabs[] = { 1, 64, 300, 5000 };
-    const uint32_t shapes = test_scaled("vocabularies of work_group_sizes", COUNT(vocabs), COUNT(vocabs), 2);
-    clsample_options options = test_options();
-    clsample_ctx *ctx = NULL;
-    size_t most = 0;
-
-    ck_cl(clGetDeviceInfo(dev.id, CL_DEVICE_MAX_WORK_GROUP_SIZE, sizeof most, &most, NULL));
-    options.work_group = group[_i];
-    if (most < group[_i]) { return; }
-    ck_ok(clsample_create(dev.context, dev.id, &options, &ctx));
-    for (uint32_t v = 0; v < shapes; v++) {
-        float *x = rows_of(ROWS, vocabs[v], 6);
-        clsample_params p[ROWS];
-        clsample_result want[ROWS], got[ROWS];
-        clsample_logits in = logits_of(NULL, CLSAMPLE_F32, ROWS, vocabs[v]);
-
-        for (uint32_t r = 0; r < ROWS; r++) {
-            p[r] = params_of(0.8f + 0.1f * (float)r, r % 2 ? 0.01f : 0.0f, r % 3 ? 40 : 0,
-                             r % 4 ? 0.9f : 1.0f, r % 4);
-            p[r].seed = v;
-        }
-        host_draw(p, ROWS, x, ROWS, vocabs[v], want);
-        ck_ok(clsample_sample(ctx, p, ROWS, &in, x, got));
-        check_equal(got, want, ROWS, "work-group size");
-        free(x);
-    }
-    clsample_destroy(ctx);
-}
-END_TEST
-
 /* The blocking call on host memory, which ignores mem, offset and fallback, like the enqueued one. */
 START_TEST(blocking_like_enqueued)
 {
@@ -535,7 +500,6 @@ static Suite *make(void)
     tcase_add_test(order, destroy_while_waiting);
     tcase_add_test(order, two_threads);
     suite_add_tcase(s, order);
-    tcase_add_loop_test(same, work_group_sizes, 0, 3);
     tcase_add_test(same, blocking_like_enqueued);
     tcase_add_test(same, rows_1_to_65);
     tcase_add_test(same, growing_shapes);

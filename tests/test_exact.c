@@ -12,7 +12,7 @@
 
 /* FNV-1a over the results of real_rows, all settings in order. A change of it breaks the promise for
  * everybody who stored a seed: it needs a new major version. */
-#define REAL_ROWS_DIGEST 0xee6f31c0e4970856ull
+#define REAL_ROWS_DIGEST 0x802250e54b815e13ull
 
 static const struct {
     float temperature, min_p;

@@ -55,9 +55,9 @@ static const struct {
     const char *options, *kernel;
 } programs[] = {
     { CLS_SRC_CHECK, "", "cls_check" },
-    { CLS_SRC_SUMMARY, "-DCLS_DTYPE=1 -DCLS_WG=64", "cls_summary" },
-    { CLS_SRC_PICK, "-DCLS_DTYPE=0 -DCLS_WG=1", "cls_pick" },
-    { CLS_SRC_MASK, "-DCLS_DTYPE=2 -DCLS_WG=64", "cls_mask" },
+    { CLS_SRC_VECTOR, "-DCLS_DTYPE=1 -DCLS_LANES=4", "cls_step" },
+    { CLS_SRC_SUMMARY, "-DCLS_DTYPE=0 -DCLS_WG=64", "cls_summary" },
+    { CLS_SRC_MASK, "-DCLS_DTYPE=2", "cls_mask" },
 };
 
 /* A program that is whole: its kernel can be made and knows its arguments. Returns their number. */
@@ -77,6 +77,12 @@ static cl_uint build(int which, const char *dir)
     return arguments;
 }
 
+/* What n programs leave in the folder. */
+static size_t entries(size_t n)
+{
+    return cls_keeps_own_cache(dev.id) ? 0 : n;
+}
+
 START_TEST(cold_then_cached)
 {
     char key[PATH_ROOM];
@@ -84,7 +90,8 @@ START_TEST(cold_then_cached)
 
     const cl_uint arguments = build(_i, folder);
     ck_assert_uint_ge(arguments, 2);
-    ck_assert_uint_eq(look(key, false), 1);
+    ck_assert_uint_eq(look(key, false), entries(1));
+    if (entries(1) == 0) return;
     ck_assert_uint_eq(strlen(key), KEY_LENGTH);
     ck_assert_str_eq(key + 64, ".clbin");
     unsigned char *first = cls_cache_load(folder, key, &before);
@@ -109,7 +116,7 @@ START_TEST(cached_kernels_compute)
         clsample_ctx *ctx = NULL;
         ck_ok(clsample_create(dev.context, dev.id, &options, &ctx));
         clsample_destroy(ctx);
-        ck_assert_uint_eq(look(NULL, false), 1);
+        ck_assert_uint_eq(look(NULL, false), entries(1));
     }
 }
 END_TEST
@@ -131,10 +138,10 @@ START_TEST(entries_apart)
     build(0, folder);
     ck_ok(cls_program_build(dev.context, dev.id, folder, CLS_SRC_CHECK, "-DCLS_UNUSED=1", &program));
     ck_cl(clReleaseProgram(program));
-    ck_assert_uint_eq(look(NULL, false), 2);
+    ck_assert_uint_eq(look(NULL, false), entries(2));
     ck_ok(cls_program_build(dev.context, dev.id, folder, CLS_SRC_CHECK, "-DCLS_UNUSED=2", &program));
     ck_cl(clReleaseProgram(program));
-    ck_assert_uint_eq(look(NULL, false), 3);
+    ck_assert_uint_eq(look(NULL, false), entries(3));
 }
 END_TEST
 
@@ -146,7 +153,8 @@ START_TEST(damaged_entry)
     size_t size = 0;
 
     build(0, folder);
-    ck_assert_uint_eq(look(key, false), 1);
+    ck_assert_uint_eq(look(key, false), entries(1));
+    if (entries(1) == 0) return;
     snprintf(path, sizeof path, "%s/%s", folder, key);
     ck_assert_int_eq(truncate(path, 300), 0);
     ck_assert_ptr_null(cls_cache_load(folder, key, &size));
@@ -193,6 +201,7 @@ static Suite *suite(void)
     Suite *s = suite_create("program");
     TCase *t = tcase_create("program");
 
+    if (entries(1) == 0) printf("left out: entries of the cache, which this driver keeps itself\n");
     tcase_add_checked_fixture(t, make_folder, remove_folder);
     tcase_add_loop_test(t, cold_then_cached, 0, (int)CLS_COUNT(programs));
     tcase_add_test(t, cached_kernels_compute);

@@ -183,6 +183,7 @@ bool cli_json_append(json_t *array, json_t *value);
 
 /* ---- Commands ---- */
 
+int cmd_bench(cli *c, int argc, char **argv);
 int cmd_devices(cli *c, int argc, char **argv);
 int cmd_draw(cli *c, int argc, char **argv);
 int cmd_explain(cli *c, int argc, char **argv);

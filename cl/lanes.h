@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* CLS_LANES logits at a time, 4, 8 or 16, for devices whose compilers map vector types to registers. The host
+ * sets CLS_LANES; no result depends on it. */
+#ifndef CLS_LANES_H
+#define CLS_LANES_H
+
+#define CLS_JOIN_(a, b) a##b
+#define CLS_JOIN(a, b) CLS_JOIN_(a, b)
+typedef CLS_JOIN(int, CLS_LANES) cls_ints;
+typedef CLS_JOIN(uint, CLS_LANES) cls_uints;
+typedef CLS_JOIN(float, CLS_LANES) cls_floats;
+typedef CLS_JOIN(ulong, CLS_LANES) cls_ulongs;
+#define cls_ints_of CLS_JOIN(as_int, CLS_LANES)
+#define cls_uints_of CLS_JOIN(as_uint, CLS_LANES)
+#define cls_floats_of CLS_JOIN(as_float, CLS_LANES)
+#define cls_to_ints CLS_JOIN(convert_int, CLS_LANES)
+#define cls_to_uints CLS_JOIN(convert_uint, CLS_LANES)
+#define cls_to_ulongs CLS_JOIN(convert_ulong, CLS_LANES)
+#define cls_vload CLS_JOIN(vload, CLS_LANES)
+#define cls_vstore CLS_JOIN(vstore, CLS_LANES)
+
+#if CLS_LANES == 16
+#define CLS_LANE_NUMBERS ((cls_ints)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))
+#elif CLS_LANES == 8
+#define CLS_LANE_NUMBERS ((cls_ints)(0, 1, 2, 3, 4, 5, 6, 7))
+#else
+#define CLS_LANE_NUMBERS ((cls_ints)(0, 1, 2, 3))
+#endif
+
+/* The bits of floats from `id` on. vload_half is exact and needs no cl_khr_fp16; a signalling NaN may become
+ * a quiet one, which is NaN all the same. */
+#if CLS_DTYPE == CLS_F32
+#define CLS_LOAD(row, id) cls_ints_of(cls_vload(0, (row) + (id)))
+#elif CLS_DTYPE == CLS_F16
+#define CLS_LOAD(row, id) \
+    cls_ints_of(CLS_JOIN(vload_half, CLS_LANES)(0, (__global const half *)((row) + (id))))
+#else
+#define CLS_LOAD(row, id) cls_ints_of(cls_to_uints(cls_vload(0, (row) + (id))) << 16)
+#endif
+
+/* 1 in the lanes where a condition holds, else 0. (A call: Oclgrind has 255 for 1 where a compiler widens
+ * bits.) */
+#define cls_ones(condition) select((cls_ints)0, (cls_ints)1, condition)
+
+/* ---- Across the lanes ---- */
+
+CLS_FN int cls_max4(int4 v)
+{
+    const int2 a = max(v.lo, v.hi);
+    return max(a.x, a.y);
+}
+CLS_FN int cls_max8(int8 v)
+{
+    return cls_max4(max(v.lo, v.hi));
+}
+CLS_FN int cls_max16(int16 v)
+{
+    return cls_max8(max(v.lo, v.hi));
+}
+#define cls_max_lane CLS_JOIN(cls_max, CLS_LANES)
+
+CLS_FN uint cls_sum4(uint4 v)
+{
+    const uint2 a = v.lo + v.hi;
+    return a.x + a.y;
+}
+CLS_FN uint cls_sum8(uint8 v)
+{
+    return cls_sum4(v.lo + v.hi);
+}
+CLS_FN uint cls_sum16(uint16 v)
+{
+    return cls_sum8(v.lo + v.hi);
+}
+#define cls_sum_lanes CLS_JOIN(cls_sum, CLS_LANES)
+
+CLS_FN ulong cls_total4(ulong4 v)
+{
+    const ulong2 a = v.lo + v.hi;
+    return a.x + a.y;
+}
+CLS_FN ulong cls_total8(ulong8 v)
+{
+    return cls_total4(v.lo + v.hi);
+}
+CLS_FN ulong cls_total16(ulong16 v)
+{
+    return cls_total8(v.lo + v.hi);
+}
+#define cls_total_lanes CLS_JOIN(cls_total, CLS_LANES)
+
+/* Each of four vectors by itself, in a third of the operations that four times the above takes. */
+#if CLS_LANES == 16
+#define CLS_FOLD_ONCE(op, type, a, b) op((type##16)(a.lo, b.lo), (type##16)(a.hi, b.hi))
+#define CLS_FOLD_FOUR(op, type, v)                                                        \
+    const type##16 left = CLS_FOLD_ONCE(op, type, v[0], v[1]);                            \
+    const type##16 right = CLS_FOLD_ONCE(op, type, v[2], v[3]);                           \
+    const type##16 all = op((type##16)(left.lo.lo, left.hi.lo, right.lo.lo, right.hi.lo), \
+                            (type##16)(left.lo.hi, left.hi.hi, right.lo.hi, right.hi.hi))
+#elif CLS_LANES == 8
+#define CLS_FOLD_FOUR(op, type, v) \
+    const type##16 all =           \
+        op((type##16)(v[0].lo, v[1].lo, v[2].lo, v[3].lo), (type##16)(v[0].hi, v[1].hi, v[2].hi, v[3].hi))
+#else
+#define CLS_FOLD_FOUR(op, type, v) const type##16 all = (type##16)(v[0], v[1], v[2], v[3])
+#endif
+#define CLS_ADD(a, b) ((a) + (b))
+CLS_FN int4 cls_max_four(const cls_ints *v)
+{
+    CLS_FOLD_FOUR(max, int, v);
+    const int8 pairs = max(all.even, all.odd);
+    return max(pairs.even, pairs.odd);
+}
+CLS_FN int4 cls_min_four(const cls_ints *v)
+{
+    CLS_FOLD_FOUR(min, int, v);
+    const int8 pairs = min(all.even, all.odd);
+    return min(pairs.even, pairs.odd);
+}
+CLS_FN uint4 cls_sum_four(const cls_uints *v)
+{
+    CLS_FOLD_FOUR(CLS_ADD, uint, v);
+    const uint8 pairs = all.even + all.odd;
+    return pairs.even + pairs.odd;
+}
+
+/* Bit i is set where lane i of `condition` is -1; elsewhere that is 0. */
+CLS_FN uint cls_mask_lanes(cls_ints condition)
+{
+    return cls_sum_lanes(cls_uints_of(condition) & ((cls_uints)1 << cls_uints_of(CLS_LANE_NUMBERS)));
+}
+
+/* ---- Keys, as signed integers, which vector units compare: a key with its highest bit turned ---- */
+
+CLS_FN int cls_signed(uint key)
+{
+    return (int)(key ^ 0x80000000u);
+}
+#define CLS_SIGNED_MASKED ((int)(CLS_KEY_MASKED ^ 0x80000000u))
+#define CLS_SIGNED_INFINITY 0x7f800000
+/* Nearly that, for two operations: -0 comes just below +0, and NaN beyond the infinities. */
+CLS_FN cls_ints cls_order(cls_ints bits)
+{
+    return bits ^ ((bits >> 31) & 0x7fffffff);
+}
+/* The least order of a logit with at least this key. */
+CLS_FN int cls_least_order(uint key)
+{
+    return key == 0x80000000u ? -1 : cls_signed(key);
+}
+/* Exactly that, but for NaN. */
+CLS_FN cls_ints cls_signed_lanes(cls_ints bits)
+{
+    const cls_ints order = cls_order(bits);
+    return select(order, (cls_ints)0, order == -1);
+}
+/* The key of an order that is not NaN's. */
+CLS_FN uint cls_order_key(int order)
+{
+    return (uint)(order == -1 ? 0 : order) ^ 0x80000000u;
+}
+
+/* ---- Weights ---- */
+
+/* Can the weights of a block with this largest key be had from cls_in_block_lanes? Not for NaN. Its logits
+ * may still be far below -near: they are taken for -near, which is 500 binary digits below the largest as
+ * well. */
+CLS_FN int cls_is_plain(uint key_max, cls_scale scale)
+{
+    const float x = cls_float_of(cls_key_bits(key_max));
+    return x < scale.near && x > scale.near * -0.99f;
+}
+/* cls_weigh and cls_in_block for the logits of such blocks. */
+CLS_FN cls_uints cls_in_block_lanes(cls_ints bits, cls_scale scale, cls_ints reference)
+{
+    /* As unsigned integers negative floats follow all others, and sort by magnitude. */
+    const cls_floats x = cls_floats_of(min(cls_uints_of(bits), (cls_uints)as_uint(-scale.near)));
+    const cls_floats t = fma(x, (cls_floats)scale.c, (cls_floats)CLS_MAGIC);
+    const cls_floats f =
+        fma(x, (cls_floats)scale.c_lo, fma(x, (cls_floats)scale.c, (cls_floats)CLS_MAGIC - t));
+    cls_floats m = fma((cls_floats)0x1.41fbbcp+12f, f, (cls_floats)0x1.5f3e54p+15f);
+    m = fma(m, f, (cls_floats)0x1.3b2d4cp+18f);
+    m = fma(m, f, (cls_floats)0x1.c6aee8p+20f);
+    m = fma(m, f, (cls_floats)0x1.ebfbdcp+22f);
+    m = fma(m, f, (cls_floats)0x1.62e430p+24f);
+    m = fma(m, f, (cls_floats)0x1p+25f);
+    const cls_uints shift = cls_uints_of(reference + CLS_MAGIC_BITS) - cls_uints_of(t);
+    return cls_uints_of(cls_to_ints(m)) >> min(shift, (cls_uints)31);
+}
+
+#endif

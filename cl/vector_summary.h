@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The summary in the form for CPUs: one work-item a tile, in lanes. It is the only pass that needs every
+ * logit. */
+#ifndef CLS_VECTOR_SUMMARY_H
+#define CLS_VECTOR_SUMMARY_H
+
+/* A block or tile with NaN, or masked, or extreme logits, or of any size: one by one. */
+CLS_FN void cls_summarize_any(__global const cls_raw *row, uint vocab, uint t, uint sums, cls_scale scale,
+                              const cls_place *place)
+{
+    uint largest = CLS_KEY_MASKED, live = 0, nan = 0;
+
+    for (uint b = t * CLS_TILE_BLOCKS; b < min((t + 1) * CLS_TILE_BLOCKS, cls_blocks(vocab)); b++) {
+        const uint end = min((b + 1) * CLS_BLOCK, vocab);
+        const uint key_max = cls_max_key(row, b * CLS_BLOCK, end);
+        const int exponent = cls_weigh(key_max, scale).exponent;
+        uint sum = 0;
+        for (uint id = b * CLS_BLOCK; id < end; id++) {
+            const uint bits = cls_bits(row[id]), key = cls_key(bits);
+            if ((bits & 0x7fffffffu) > 0x7f800000u) nan = CLS_LIVE_NAN;
+            if (key == CLS_KEY_MASKED) continue;
+            live++;
+            if (sums) sum += cls_in_block(cls_weigh(key, scale), exponent);
+        }
+        if (sums) place->sum[b] = sum;
+        if (sums) place->exponent[b] = exponent;
+        largest = max(largest, key_max);
+    }
+    place->key[t] = largest;
+    place->live[t] = live | nan;
+}
+
+/* Maxima are those of bits: of floats that are not negative they sort as signed integers; where all are
+ * negative the largest has the smallest. -inf, and after it NaN, are the largest as unsigned integers. */
+
+/* The largest key of a tile; 0 if it holds NaN. */
+CLS_FN uint cls_tile_max(__global const cls_raw *x)
+{
+    cls_ints top = INT_MIN;
+    cls_uints wide = 0;
+
+    for (uint i = 0; i < CLS_TILE; i += CLS_LANES) {
+        const cls_ints bits = CLS_LOAD(x, i);
+        top = max(top, bits);
+        wide = max(wide, cls_uints_of(bits));
+    }
+    int largest = cls_max_lane(top);
+    if (largest > CLS_SIGNED_INFINITY || any(wide > 0xff800000u)) return 0;
+    if (largest < 0) {
+        top = INT_MAX;
+        for (uint i = 0; i < CLS_TILE; i += CLS_LANES)
+            top = min(top, CLS_LOAD(x, i));
+        largest = ~cls_max_lane(~top);
+    }
+    return cls_key((uint)largest);
+}
+
+/* The largest logit of each block of a tile, NaN where there is NaN of one sign, 0 if there is any of the
+ * other; *masked takes whether any is -inf. */
+CLS_FN int cls_block_maxima(__global const cls_raw *x, float4 *largest, int *masked)
+{
+    cls_ints top[CLS_TILE_BLOCKS];
+    cls_uints wide = 0;
+
+#pragma unroll
+    for (uint b = 0; b < CLS_TILE_BLOCKS; b++) {
+        top[b] = INT_MIN;
+        for (uint i = b * CLS_BLOCK; i < (b + 1) * CLS_BLOCK; i += CLS_LANES) {
+            const cls_ints bits = CLS_LOAD(x, i);
+            top[b] = max(top[b], bits);
+            wide = max(wide, cls_uints_of(bits));
+        }
+    }
+    int4 most = cls_max_four(top);
+    if (any(most < 0)) {
+#pragma unroll
+        for (uint b = 0; b < CLS_TILE_BLOCKS; b++) {
+            top[b] = INT_MAX;
+            for (uint i = b * CLS_BLOCK; i < (b + 1) * CLS_BLOCK; i += CLS_LANES)
+                top[b] = min(top[b], CLS_LOAD(x, i));
+        }
+        most = most < 0 ? cls_min_four(top) : most;
+    }
+    *largest = as_float4(most);
+    *masked = any(wide == 0xff800000u);
+    return !any(wide > 0xff800000u);
+}
+
+/* As cls_weigh_near has them. */
+CLS_FN int4 cls_near_exponents(float4 x, cls_scale scale)
+{
+    return as_int4(fma(x, (float4)scale.c, (float4)CLS_MAGIC)) - CLS_MAGIC_BITS;
+}
+
+/* The sums of the blocks of tile t, whose largest logits are plain, or -inf. */
+CLS_FN void cls_sum_blocks(__global const cls_raw *x, uint t, cls_scale scale, float4 largest,
+                           const cls_place *place)
+{
+    const int4 exponent = cls_near_exponents(largest, scale);
+    const int each[CLS_TILE_BLOCKS] = { exponent.x, exponent.y, exponent.z, exponent.w };
+    cls_uints sum[CLS_TILE_BLOCKS];
+
+#pragma unroll
+    for (uint b = 0; b < CLS_TILE_BLOCKS; b++) {
+        sum[b] = 0;
+        for (uint i = b * CLS_BLOCK; i < (b + 1) * CLS_BLOCK; i += CLS_LANES)
+            sum[b] += cls_in_block_lanes(CLS_LOAD(x, i), scale, (cls_ints)each[b]);
+    }
+    vstore4(cls_sum_four(sum), t, place->sum);
+    vstore4(exponent, t, place->exponent);
+}
+
+CLS_FN uint cls_count_live(__global const cls_raw *x)
+{
+    cls_ints count = 0;
+
+    for (uint i = 0; i < CLS_TILE; i += CLS_LANES)
+        count += cls_ones(cls_order(CLS_LOAD(x, i)) > CLS_SIGNED_MASKED);
+    return cls_sum_lanes(cls_uints_of(count));
+}
+
+/* A whole tile with its sums, its largest key included; 0 if it takes the other way. */
+CLS_FN uint cls_tile_sums(__global const cls_raw *x, uint t, cls_scale scale, const cls_place *place)
+{
+    float4 largest;
+    int masked;
+
+    const int numbers = cls_block_maxima(x, &largest, &masked);
+    const int4 plain = (largest < scale.near && largest > scale.near * -0.99f) || largest == -INFINITY;
+    if (!numbers || !all(plain)) return 0;
+    cls_sum_blocks(x, t, scale, largest, place);
+    place->live[t] = masked ? cls_count_live(x) : CLS_TILE;
+    const uint2 two = max((uint2)(cls_key(as_uint(largest.x)), cls_key(as_uint(largest.y))),
+                          (uint2)(cls_key(as_uint(largest.z)), cls_key(as_uint(largest.w))));
+    return max(two.x, two.y);
+}
+
+/* Tile t of a row. */
+CLS_FN void cls_summarize(__global const cls_raw *row, uint vocab, uint t, uint sums, cls_scale scale,
+                          const cls_place *place)
+{
+    __global const cls_raw *x = row + t * CLS_TILE;
+    uint key = 0;
+
+    if ((t + 1) * CLS_TILE <= vocab) key = sums ? cls_tile_sums(x, t, scale, place) : cls_tile_max(x);
+    if (key == 0) {
+        cls_summarize_any(row, vocab, t, sums, scale, place);
+        return;
+    }
+    place->key[t] = key;
+    if (!sums) place->live[t] = CLS_TILE;
+}
+
+#endif
