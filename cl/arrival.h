@@ -13,7 +13,7 @@ CLS_FN int cls_is_last(__global uint *arrived, uint groups)
     mem_fence(CLK_GLOBAL_MEM_FENCE);
     const int last = atomic_inc(arrived) == groups - 1;
     mem_fence(CLK_GLOBAL_MEM_FENCE);
-    if (last) *arrived = 0;
+    if (last) atomic_xchg(arrived, 0);
     return last;
 }
 

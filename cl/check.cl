@@ -17,12 +17,12 @@ CLS_FN uint cls_count_turns(uint turns, uint seed)
 
 /* cases [items]. words [items, CLS_CHECK_WORDS] takes every primitive of the canonical arithmetic on one case
  * a work-item, folded into one word each. Then each group adds the products of its words in local memory,
- * across a barrier, with carries between 32-bit halves: sums [groups, 2]. The last group adds up all groups'
- * sums, for `seen` [2]. turns takes what cls_count_turns() says of itself. arrived is 0 before and after.
- * Global size: items, a multiple of 64. */
+ * across a barrier, with carries between 32-bit halves: sums [groups, 2]. With `together` the last group adds
+ * up all groups' sums, for `seen` [2]. turns takes what cls_count_turns() says of itself. arrived is 0 before
+ * and after. Global size: items, a multiple of 64. */
 __kernel __attribute__((reqd_work_group_size(CLS_CHECK_GROUP, 1, 1))) CLS_ONE_BY_ONE void cls_check(
     __global const cls_check_case *restrict cases, __global uint *restrict words, __global uint *sums,
-    __global uint *seen, __global uint *turns, __global uint *arrived)
+    __global uint *seen, __global uint *turns, __global uint *arrived, uint together)
 {
     __local uint low, high;
     const uint i = get_global_id(0), lid = get_local_id(0);
@@ -42,7 +42,7 @@ __kernel __attribute__((reqd_work_group_size(CLS_CHECK_GROUP, 1, 1))) CLS_ONE_BY
     sums[2 * get_group_id(0)] = low;
     sums[2 * get_group_id(0) + 1] = high;
     if (i == 0) *turns = cls_count_turns(*turns, out[CLS_CHECK_RANDOM]);
-    if (!cls_is_last(arrived, get_num_groups(0))) return;
+    if (!together || !cls_is_last(arrived, get_num_groups(0))) return;
     ulong all = 0;
     for (uint g = 0; g < get_num_groups(0); g++)
         all += (ulong)sums[2 * g + 1] << 32 | sums[2 * g];

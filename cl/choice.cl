@@ -159,9 +159,8 @@ CLS_FN void cls_choose_far(cls_row *row, const cls_plan_row *plan, cls_cut *cut,
  * keep. tokens int32 [rows] and results [rows] take the outcome: either may be null. Global size: CLS_WG,
  * rows. */
 __kernel __attribute__((reqd_work_group_size(CLS_WG, 1, 1))) CLS_ONE_BY_ONE void cls_choice(
-    __global const cls_raw *restrict logits, __global const cls_plan_row *restrict plans,
-    __global uchar *restrict scratch, cls_call call, __global int *restrict tokens,
-    __global cls_result *restrict results)
+    __global const cls_raw *restrict logits, __global cls_plan_row *plans, __global uchar *restrict scratch,
+    cls_call call, __global int *restrict tokens, __global cls_result *restrict results)
 {
     __local cls_near near;
     const uint r = get_group_id(1);
@@ -177,7 +176,10 @@ __kernel __attribute__((reqd_work_group_size(CLS_WG, 1, 1))) CLS_ONE_BY_ONE void
 
     row.place = cls_place_of(scratch, call.scratch_offset, r, get_num_groups(1), call.vocab);
     cls_find_plan(&call, plans, r, &plan);
-    if (call.fallback && row.place.cut->status != CLS_ROW_NO_TOKEN) return;
+    if (call.fallback && row.place.cut->status != CLS_ROW_NO_TOKEN) {
+        if (get_local_id(0) == 0) cls_move_plan(&call, plans, r);
+        return;
+    }
 
     cls_start(&cut, &result);
     const uint key_max = cls_row_max(&row, &nan), id = cls_first_id(&row, key_max);
@@ -206,4 +208,5 @@ __kernel __attribute__((reqd_work_group_size(CLS_WG, 1, 1))) CLS_ONE_BY_ONE void
     *row.place.cut = cut;
     if (tokens) tokens[call.tokens_offset + r] = result.token;
     if (results) results[call.results_offset + r] = result;
+    cls_move_plan(&call, plans, r);
 }

@@ -86,6 +86,11 @@ CLS_FN cls_uint cls_tiles(cls_uint vocab)
 #define CLS_PHASE_SUMMARY 1u /* the first of two launches */
 #define CLS_PHASE_CHOICE 2u  /* the second */
 
+/* Where a row's plan is. */
+#define CLS_PLANS_NONE 0u  /* the call's is for all rows */
+#define CLS_PLANS_GIVEN 1u /* there is one for each row */
+#define CLS_PLANS_MOVE 2u  /* ... which moves on to the next step when it was used */
+
 /* What a launch is told beside its buffers. Offsets and stride are in elements. */
 typedef struct cls_call {
     cls_ulong offset, stride; /* of the logits */
@@ -95,7 +100,7 @@ typedef struct cls_call {
     cls_uint
         fallback;   /* 1: only rows that got no token are chosen again, from these logits, without filters */
     cls_uint phase; /* CLS_PHASE_... */
-    cls_uint has_plans; /* 1: a plan for each row; 0: `plan` for all */
+    cls_uint has_plans; /* CLS_PLANS_... */
     cls_plan_row plan;
 } cls_call;
 

@@ -61,11 +61,21 @@ CLS_FN void cls_find_plan(const cls_call *call, __global const cls_plan_row *pla
                           cls_plan_row *plan)
 {
     *plan = call->plan;
-    if (call->has_plans) *plan = plans[r];
-    if (!call->has_plans) plan->stream += r;
+    if (call->has_plans != CLS_PLANS_NONE)
+        *plan = plans[r];
+    else
+        plan->stream += r;
     if (!call->fallback) return;
     plan->flags = (plan->flags & CLS_PLAN_GREEDY) | CLS_PLAN_SUMS;
     plan->filter = plan->draw;
+}
+
+/* By one work-item, when nobody reads row r's plan any more. */
+CLS_FN void cls_move_plan(const cls_call *call, __global cls_plan_row *plans, uint r)
+{
+    if (call->has_plans != CLS_PLANS_MOVE) return;
+    plans[r].step_lo++;
+    if (plans[r].step_lo == 0) plans[r].step_hi++;
 }
 
 /* The key of the largest logit from `begin` to `end` - 1, by one work-item. */

@@ -298,9 +298,9 @@ CLS_CALLED void cls_choose_row(cls_row *row, const cls_plan_row *plan, uint fall
  * keep. tokens int32 [rows] and results [rows] take the outcome: either may be null. arrived [rows] is 0
  * before and after. Global size: any number of groups, which share each row's tiles; rows. */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) CLS_ONE_BY_ONE void cls_step(
-    __global const cls_raw *restrict logits, __global const cls_plan_row *restrict plans,
-    __global uchar *scratch, cls_call call, __global int *restrict tokens,
-    __global cls_result *restrict results, __global uint *arrived)
+    __global const cls_raw *restrict logits, __global cls_plan_row *plans, __global uchar *scratch,
+    cls_call call, __global int *restrict tokens, __global cls_result *restrict results,
+    __global uint *arrived)
 {
     __local cls_near near;
     const uint r = get_group_id(1), groups = get_num_groups(0);
@@ -310,7 +310,10 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) CLS_ONE_BY_ONE void cls_
                     .near = &near,
                     .floor = CLS_KEY_INFINITY };
     row.place = cls_place_of(scratch, call.scratch_offset, r, get_num_groups(1), call.vocab);
-    if (call.fallback && row.place.cut->status != CLS_ROW_NO_TOKEN) return;
+    if (call.fallback && row.place.cut->status != CLS_ROW_NO_TOKEN) {
+        if (get_group_id(0) == 0 && call.phase != CLS_PHASE_CHOICE) cls_move_plan(&call, plans, r);
+        return;
+    }
 
     cls_plan_row plan;
     cls_find_plan(&call, plans, r, &plan);
@@ -324,4 +327,5 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) CLS_ONE_BY_ONE void cls_
     *row.place.cut = cut;
     if (tokens) tokens[call.tokens_offset + r] = result.token;
     if (results) results[call.results_offset + r] = result;
+    cls_move_plan(&call, plans, r);
 }

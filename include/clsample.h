@@ -100,6 +100,7 @@ CLSAMPLE_API const clsample_error *clsample_last_error(void);
 #define CLSAMPLE_FORCE_GROUPS 4u        /**< the form for GPUs: a work-group shares the logits */
 #define CLSAMPLE_FORCE_TWO_LAUNCHES 8u  /**< never one launch a step, which the form for CPUs can do */
 #define CLSAMPLE_FORCE_ROW_SEARCH 16u   /**< look for top-k's and top-p's cuts in the whole row */
+#define CLSAMPLE_FORCE_COMMAND_BUFFERS 32u /**< for recorded steps, also on CPUs, where plain calls are faster */
 
 /** How to use a device. What is 0 is chosen by device, or from what clsample_store_tuning() stored for it in
  * cache_dir. Only speed hangs on it. */
@@ -311,7 +312,21 @@ CLSAMPLE_API clsample_status clsample_enqueue(clsample_ctx *ctx, cl_command_queu
                                               const clsample_logits *logits, const clsample_output *output,
                                               cl_uint n_wait, const cl_event *wait_list, cl_event *event);
 
-/** The same for host memory: copies the logits to the device, samples, and waits.
+/** Do now what the first call of a shape does: compile the kernels of `dtype`, a clsample_dtype, and make the
+ * scratch memory. Later calls of this shape or a smaller one then allocate nothing. Blocks.
+ * @return OK; E_ARGUMENT; E_BUFFER if the application's scratch is too small; E_MEMORY; E_BUILD; E_DEVICE;
+ *         E_OPENCL */
+CLSAMPLE_API clsample_status clsample_reserve(clsample_ctx *ctx, uint32_t dtype, uint32_t rows,
+                                              uint32_t vocab);
+/** Bytes of scratch memory that a call of this shape needs; 0 for a shape that no call takes. */
+CLSAMPLE_API size_t clsample_scratch_size(uint32_t rows, uint32_t vocab);
+/** Let the context use `size` bytes of the application's own buffer as scratch memory, from `offset` on, a
+ * multiple of 16. Nothing else may use that part of it while commands of this context run.
+ * @param mem borrowed until it is replaced or the context destroyed; NULL = the context makes its own again
+ * @return OK; E_ARGUMENT; E_BUFFER; E_OPENCL */
+CLSAMPLE_API clsample_status clsample_set_scratch(clsample_ctx *ctx, cl_mem mem, size_t offset, size_t size);
+
+/** clsample_enqueue for host memory: copies the logits to the device, samples, and waits.
  * @param host    what the buffer of `logits` would hold; its mem, offset and fallback fields are ignored
  * @param results [rows], written only on OK
  * @return as clsample_enqueue */
@@ -319,6 +334,32 @@ CLSAMPLE_API clsample_status clsample_sample(clsample_ctx *ctx,
                                              const clsample_params *params, uint32_t n_params,
                                              const clsample_logits *logits, const void *host,
                                              clsample_result *results);
+
+/* ---- Recorded steps -------------------------------------------------------------------------------- */
+
+typedef struct clsample_recording clsample_recording; /* opaque: a step to be repeated */
+
+/** Record a step, to be enqueued on `queue` again and again with one short call. Each repetition reads the
+ * logits that are in the buffer then, and draws at the next step, from params.step on: the device counts them
+ * itself. The tokens are those of clsample_enqueue. A command buffer (cl_khr_command_buffer) is used where
+ * the device has them and gains by them. The recording has scratch memory of its own. Arguments as for clsample_enqueue.
+ * @param recording owned by the caller: clsample_recording_free, before the context is destroyed
+ * @return as clsample_enqueue; *recording is NULL on failure */
+CLSAMPLE_API clsample_status clsample_record(clsample_ctx *ctx, cl_command_queue queue,
+                                             const clsample_params *params, uint32_t n_params,
+                                             const clsample_logits *logits, const clsample_output *output,
+                                             clsample_recording **recording);
+/** Enqueue the recorded step. Does not block or allocate. Repetitions run on the device one after another.
+ * @param n_wait, wait_list, event  as for clsample_enqueue
+ * @return OK; E_ARGUMENT; E_OPENCL */
+CLSAMPLE_API clsample_status clsample_replay(clsample_recording *recording, cl_uint n_wait,
+                                             const cl_event *wait_list, cl_event *event);
+/** 1 if a command buffer is used, else 0; 0 for NULL. */
+CLSAMPLE_API int clsample_recording_is_native(const clsample_recording *recording);
+/** Free a recording; NULL is fine. Repetitions already enqueued still run to their end. */
+CLSAMPLE_API void clsample_recording_free(clsample_recording *recording);
+
+/* ---- Filters alone --------------------------------------------------------------------------------- */
 
 /* What clsample_enqueue_filter writes. */
 typedef enum clsample_filter_output {

@@ -64,7 +64,7 @@ static void make_cases(cls_check *c)
 }
 
 static clsample_status make_objects(cls_check *c, cl_context context, cl_device_id device,
-                                    const char *cache_dir)
+                                    const char *cache_dir, bool cpu)
 {
     const struct {
         size_t size;
@@ -77,6 +77,7 @@ static clsample_status make_objects(cls_check *c, cl_context context, cl_device_
         [TURNS] = { sizeof c->report.turns, &c->report.turns },
         [ARRIVED] = { sizeof c->report.arrived, &c->report.arrived },
     };
+    const cl_uint together = cpu;
     clsample_status st = CLSAMPLE_OK;
     cl_int err = CL_SUCCESS;
 
@@ -91,6 +92,7 @@ static clsample_status make_objects(cls_check *c, cl_context context, cl_device_
         CLS_CL(err, "clCreateBuffer self-check");
         CLS_CL(clSetKernelArg(c->kernel, i, sizeof c->mem[i], &c->mem[i]), "clSetKernelArg cls_check");
     }
+    CLS_CL(clSetKernelArg(c->kernel, BUFFERS, sizeof together, &together), "clSetKernelArg cls_check");
 cleanup:
     return st;
 }
@@ -166,17 +168,17 @@ static void free_check(cls_check *c)
 }
 
 clsample_status cls_self_check(cl_context context, cl_device_id device, const char *cache_dir,
-                               bool arithmetic, cls_abilities *found)
+                               bool arithmetic, bool cpu, cls_abilities *found)
 {
     clsample_status st = CLSAMPLE_OK;
     cls_check *c = calloc(1, sizeof *c);
 
     if (!c) return cls_fail(CLSAMPLE_E_MEMORY, "no memory for the self-check (%zu bytes)", sizeof *c);
     make_cases(c);
-    CLS_TRY(make_objects(c, context, device, cache_dir));
+    CLS_TRY(make_objects(c, context, device, cache_dir, cpu));
     CLS_TRY(run(c));
     found->loop_limit = c->report.turns >= CLS_CHECK_TURNS ? UINT32_MAX : c->report.turns;
-    found->hands_over = hands_over(c);
+    found->hands_over = cpu && hands_over(c);
     if (arithmetic) st = compare(c);
 cleanup:
     free_check(c);

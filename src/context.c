@@ -97,7 +97,7 @@ static clsample_status choose_tuning(clsample_ctx *ctx, const clsample_options *
     t->vectors = options->flags & CLSAMPLE_FORCE_VECTORS  ? true
                  : options->flags & CLSAMPLE_FORCE_GROUPS ? false
                                                           : cpu && width > 1;
-    t->keep_calls = cpu;
+    t->cpu = cpu;
     t->lanes = options->lanes ? options->lanes : width >= 16 ? 16 : width >= 8 ? 8 : 4;
     t->groups = options->groups ? options->groups
                                 : (uint32_t)CLS_MIN(CLS_GROUPS_A_UNIT * CLS_MAX(units, 1u), CLS_GROUPS_MAX);
@@ -106,12 +106,13 @@ static clsample_status choose_tuning(clsample_ctx *ctx, const clsample_options *
     while (t->work_group > largest && t->work_group > CLS_WORK_GROUP_MIN)
         t->work_group /= 2;
     t->no_candidates = options->flags & CLSAMPLE_FORCE_ROW_SEARCH;
+    t->command_buffers = !cpu || options->flags & CLSAMPLE_FORCE_COMMAND_BUFFERS;
     return CLSAMPLE_OK;
 }
 
 #define CLS_KNOWN_FLAGS                                                                                      \
     (CLSAMPLE_NO_SELF_CHECK | CLSAMPLE_FORCE_VECTORS | CLSAMPLE_FORCE_GROUPS | CLSAMPLE_FORCE_TWO_LAUNCHES | \
-     CLSAMPLE_FORCE_ROW_SEARCH)
+     CLSAMPLE_FORCE_ROW_SEARCH | CLSAMPLE_FORCE_COMMAND_BUFFERS)
 
 static clsample_status check_sizes(const clsample_options *o)
 {
@@ -177,7 +178,7 @@ clsample_status clsample_create(cl_context context, cl_device_id device, const c
     }
     CLS_TRY(choose_tuning(ctx, &opt));
     CLS_TRY(cls_self_check(context, device, ctx->cache_dir, !(opt.flags & CLSAMPLE_NO_SELF_CHECK),
-                           &ctx->abilities));
+                           ctx->tuning.cpu, &ctx->abilities));
     if (!ctx->abilities.hands_over) ctx->tuning.one_launch = false;
     *out = ctx;
     ctx = NULL;
@@ -287,7 +288,7 @@ static clsample_status need_kernel(clsample_ctx *ctx, uint32_t dtype, cls_source
     if (*kernel) return CLSAMPLE_OK;
     snprintf(options, sizeof options,
              "-DCLS_DTYPE=%u -DCLS_WG=%u -DCLS_LANES=%u -DCLS_KEEP_CALLS=%d -DCLS_CANDIDATES_OFF=%d",
-             (unsigned)dtype, (unsigned)group, (unsigned)ctx->tuning.lanes, ctx->tuning.keep_calls,
+             (unsigned)dtype, (unsigned)group, (unsigned)ctx->tuning.lanes, ctx->tuning.cpu,
              ctx->tuning.no_candidates);
     CLS_TRY(cls_program_build(ctx->context, ctx->device, ctx->cache_dir, source, options, &program));
     *kernel = clCreateKernel(program, name, &err);
@@ -314,23 +315,22 @@ cleanup:
     return st;
 }
 
-static size_t cls_scratch_size(uint32_t rows, uint32_t vocab)
+size_t clsample_scratch_size(uint32_t rows, uint32_t vocab)
 {
+    if (vocab == 0 || vocab > CLSAMPLE_MAX_VOCAB) return 0;
     return rows * CLS_ROW_SCRATCH((size_t)cls_tiles(vocab), (size_t)cls_blocks(vocab));
 }
 
-/* The groups that share a row count themselves here. */
-static clsample_status need_arrived(clsample_ctx *ctx)
+/* The groups that share a row count themselves there. */
+clsample_status cls_make_arrived(clsample_ctx *ctx, cl_mem *arrived)
 {
     clsample_status st = CLSAMPLE_OK;
     const size_t size = ctx->tuning.groups * sizeof(cl_uint);
     cl_int err = CL_SUCCESS;
-    void *zeros = NULL;
 
-    if (ctx->arrived) return CLSAMPLE_OK;
-    zeros = calloc(1, size);
+    void *zeros = calloc(1, size);
     if (!zeros) return cls_fail(CLSAMPLE_E_MEMORY, "no memory for %u counters", (unsigned)ctx->tuning.groups);
-    ctx->arrived = clCreateBuffer(ctx->context, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, size, zeros, &err);
+    *arrived = clCreateBuffer(ctx->context, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, size, zeros, &err);
     CLS_CL(err, "clCreateBuffer counters");
 cleanup:
     free(zeros);
@@ -351,17 +351,66 @@ cleanup:
     return st;
 }
 
-clsample_status cls_need_scratch(clsample_ctx *ctx, uint32_t rows, uint32_t vocab)
+clsample_status cls_make_scratch(clsample_ctx *ctx, uint32_t rows, uint32_t vocab, cls_scratch *scratch)
 {
-    cls_scratch *s = &ctx->scratch;
-    const size_t size = cls_scratch_size(rows, vocab);
+    const size_t size = clsample_scratch_size(rows, vocab);
     clsample_status st = CLSAMPLE_OK;
 
-    CLS_TRY(need_arrived(ctx));
+    scratch->size = scratch->offset = 0;
+    CLS_TRY(replace_mem(ctx, &scratch->mem, size, "clCreateBuffer scratch"));
+    scratch->size = size;
+cleanup:
+    return st;
+}
+
+clsample_status cls_need_scratch(clsample_ctx *ctx, uint32_t rows, uint32_t vocab)
+{
+    const size_t size = clsample_scratch_size(rows, vocab);
+    cls_scratch *s = &ctx->scratch;
+    clsample_status st = CLSAMPLE_OK;
+
+    if (!ctx->arrived) CLS_TRY(cls_make_arrived(ctx, &ctx->arrived));
     if (size <= s->size) return CLSAMPLE_OK;
-    s->size = 0;
-    CLS_TRY(replace_mem(ctx, &s->mem, size, "clCreateBuffer scratch"));
-    s->size = size;
+    if (s->borrowed)
+        return cls_fail(CLSAMPLE_E_BUFFER,
+                        "the scratch memory given has %zu bytes; %u rows of %u logits need %zu", s->size,
+                        (unsigned)rows, (unsigned)vocab, size);
+    CLS_TRY(cls_make_scratch(ctx, rows, vocab, s));
+cleanup:
+    return st;
+}
+
+clsample_status clsample_set_scratch(clsample_ctx *ctx, cl_mem mem, size_t offset, size_t size)
+{
+    clsample_status st = CLSAMPLE_OK;
+
+    if (!ctx) return cls_fail(CLSAMPLE_E_ARGUMENT, "ctx is NULL; it must come from clsample_create");
+    if (mem) CLS_TRY(cls_check_mem(ctx, mem, offset, 16, size, "scratch"));
+    if (mem) CLS_CL(clRetainMemObject(mem), "clRetainMemObject");
+    release_mem(ctx->scratch.mem);
+    ctx->scratch = (cls_scratch){
+        .mem = mem, .offset = mem ? offset : 0, .size = mem ? size : 0, .borrowed = mem != NULL
+    };
+cleanup:
+    return st;
+}
+
+clsample_status clsample_reserve(clsample_ctx *ctx, uint32_t dtype, uint32_t rows, uint32_t vocab)
+{
+    clsample_logits shape = CLSAMPLE_LOGITS_INIT, checked;
+    clsample_status st = CLSAMPLE_OK;
+    cls_staging *unused = NULL;
+    size_t bytes = 0;
+
+    if (!ctx) return cls_fail(CLSAMPLE_E_ARGUMENT, "ctx is NULL; it must come from clsample_create");
+    shape.dtype = dtype;
+    shape.rows = rows;
+    shape.vocab = vocab;
+    CLS_TRY(cls_check_logits(&shape, &checked, &bytes));
+    CLS_TRY(cls_check_loops(ctx, vocab));
+    CLS_TRY(cls_need_kernels(ctx, dtype, false));
+    CLS_TRY(cls_need_scratch(ctx, rows, vocab));
+    CLS_TRY(cls_need_staging(ctx, rows, &unused));
 cleanup:
     return st;
 }

@@ -15,19 +15,22 @@ typedef struct cls_kernels {
 
 /* How the kernels are built and launched. Nothing here changes a result. */
 typedef struct cls_tuning {
-    bool vectors;        /* the form for CPUs: the device's compiler maps vector types to registers */
-    uint32_t lanes;      /* with it, CLS_LANES: logits in a vector */
-    uint32_t groups;     /* with it, the groups that share the rows of a batch */
-    bool one_launch;     /* with it, that the last of a row's groups chooses */
-    uint32_t work_group; /* without it, work-items a group */
-    bool keep_calls;     /* CLS_KEEP_CALLS: large functions are not put where they are called */
-    bool no_candidates;  /* CLS_CANDIDATES_OFF: every cut is looked for in the row itself */
+    bool vectors;         /* the form for CPUs: the device's compiler maps vector types to registers */
+    uint32_t lanes;       /* with it, CLS_LANES: logits in a vector */
+    uint32_t groups;      /* with it, the groups that share the rows of a batch */
+    bool one_launch;      /* with it, that the last of a row's groups chooses */
+    uint32_t work_group;  /* without it, work-items a group */
+    bool cpu;             /* CLS_KEEP_CALLS: large functions are not put where they are called */
+    bool command_buffers; /* for recorded steps */
+    bool no_candidates;   /* CLS_CANDIDATES_OFF: every cut is looked for in the row itself */
 } cls_tuning;
 
-/* Memory for a batch, grown when a larger shape comes: CLS_ROW_SCRATCH for each row. */
+/* Memory for a batch, CLS_ROW_SCRATCH for each row: grown when a larger shape comes, unless the application
+ * gave it. */
 typedef struct cls_scratch {
     cl_mem mem;
     size_t offset, size; /* bytes */
+    bool borrowed;
 } cls_scratch;
 
 /* Per-row plans on their way to the device. In use until `done`, which may be NULL, is complete. */
@@ -66,14 +69,20 @@ struct clsample_ctx {
 clsample_status cls_check_loops(const clsample_ctx *ctx, uint32_t vocab);
 /* Compile what a dtype needs and is not there yet. */
 clsample_status cls_need_kernels(clsample_ctx *ctx, uint32_t dtype, bool mask);
-/* Make room for a batch. */
+/* Make room for a batch in the context's scratch, or in one of its own. */
 clsample_status cls_need_scratch(clsample_ctx *ctx, uint32_t rows, uint32_t vocab);
+clsample_status cls_make_scratch(clsample_ctx *ctx, uint32_t rows, uint32_t vocab, cls_scratch *scratch);
+clsample_status cls_make_arrived(clsample_ctx *ctx, cl_mem *arrived);
 /* A staging area that no command uses, with room for `rows` plans. */
 clsample_status cls_need_staging(clsample_ctx *ctx, uint32_t rows, cls_staging **out);
 /* Make room for the blocking call. */
 clsample_status cls_need_host(clsample_ctx *ctx, size_t logits_size, uint32_t rows);
 
-/* ---- enqueue.c, for sample.c ---- */
+/* ---- arguments.c ---- */
+
+/* Is a buffer of this context, has the offset that multiple, and does it hold `need` bytes from there on? */
+clsample_status cls_check_mem(const clsample_ctx *ctx, cl_mem mem, size_t offset, size_t align, size_t need,
+                              const char *name);
 
 /* Copy and check what does not hang on a buffer; stride 0 becomes vocab. *bytes takes the extent of all
  * rows. */

@@ -25,12 +25,6 @@ struct clsample_devices {
     char *cache_dir; /* what options.cache_dir points to */
 };
 
-/* A success leaves the caller's note as it was: that a driver failed on the way is not the call's failure. */
-static void restore_error(const clsample_error *saved)
-{
-    *(clsample_error *)clsample_last_error() = *saved; /* not a constant, only shown as one */
-}
-
 /* ---- Text ---- */
 
 /* Copy as much as fits. */
@@ -356,7 +350,7 @@ clsample_status clsample_devices_open(const clsample_options *options, clsample_
     CLS_TRY(copy_options(made, options));
     CLS_TRY(add_platforms(made));
     rank(made);
-    restore_error(&saved);
+    cls_restore_error(&saved);
     *list = made;
     made = NULL; /* the caller owns it now */
 cleanup:
@@ -508,7 +502,7 @@ clsample_status clsample_devices_select(clsample_devices *list, const char *sele
     }
     if (!selector) set_default(list, e);
     if (!e) return fail_select(list, selector);
-    restore_error(&saved);
+    cls_restore_error(&saved);
     *index = (size_t)(e - list->entries);
     return CLSAMPLE_OK;
 }

@@ -22,6 +22,11 @@ const clsample_error *clsample_last_error(void)
     return &last_error;
 }
 
+void cls_restore_error(const clsample_error *saved)
+{
+    last_error = *saved;
+}
+
 const char *clsample_version(void)
 {
     return CLSAMPLE_VERSION;

@@ -34,6 +34,9 @@ clsample_status cls_fail(clsample_status status, const char *format, ...) CLS_PR
 clsample_status cls_fail_cl(cl_int error, const char *call);
 /* The same for a build: E_BUILD with the compiler's log (cut to fit). */
 clsample_status cls_fail_build(cl_int error, const char *call, const char *log);
+/* A success leaves the caller's note as it was: that something failed on the way is not the call's failure.
+ * */
+void cls_restore_error(const clsample_error *saved);
 /* "CL_OUT_OF_RESOURCES" for -5; "unknown OpenCL error" for what is not in OpenCL 1.2. */
 const char *cls_cl_error_name(cl_int error);
 
@@ -80,13 +83,13 @@ typedef enum cls_source {
     CLS_SRC_COUNT
 } cls_source;
 
-/* PoCL keeps what it compiles itself, and compiles every kernel a second time when it is asked for a binary,
- * which at the first start would take longer than all the rest: its programs do not go to the cache. */
-bool cls_keeps_own_cache(cl_device_id device);
+/* Whether a driver is PoCL, which some things are not left to. */
+bool cls_is_pocl(cl_device_id device);
 
 /* Compile one source for one device, or load it from `cache_dir` (NULL = no cache).
  * `options` are the -D switches; program.c adds those that every build needs.
- * On success *program is owned by the caller. E_BUILD carries the log. */
+ * PoCL has a cache of its own, and uses none of ours. On success *program is owned by the caller. E_BUILD
+ * carries the log. */
 clsample_status cls_program_build(cl_context context, cl_device_id device, const char *cache_dir,
                                   cls_source source, const char *options, cl_program *program);
 
@@ -110,7 +113,7 @@ typedef struct cls_abilities {
 /* The known-answer test of the device: OK, or E_DEVICE with a sentence that says which primitive gave what
  * instead of what, if its `arithmetic` is asked for. Blocks. */
 clsample_status cls_self_check(cl_context context, cl_device_id device, const char *cache_dir,
-                               bool arithmetic, cls_abilities *found);
+                               bool arithmetic, bool cpu, cls_abilities *found);
 
 /* ---- context.c ---- */
 

@@ -349,7 +349,7 @@ cleanup:
     return st;
 }
 
-bool cls_keeps_own_cache(cl_device_id device)
+bool cls_is_pocl(cl_device_id device)
 {
     char version[256];
 
@@ -365,7 +365,9 @@ clsample_status cls_program_build(cl_context context, cl_device_id device, const
               .cache_dir = cache_dir && cache_dir[0] ? cache_dir : NULL };
 
     *program = NULL;
-    if (j.cache_dir && cls_keeps_own_cache(device)) j.cache_dir = NULL;
+    /* PoCL keeps what it compiles itself, and compiles every kernel a second time when it is asked for a binary,
+     * which at the first start would take longer than all the rest. */
+    if (j.cache_dir && cls_is_pocl(device)) j.cache_dir = NULL;
     const clsample_status st = make_job(&j, source, options);
     if (st != CLSAMPLE_OK) return st;
     if (j.cache_dir) *program = load(&j);

@@ -492,7 +492,7 @@ START_TEST(wrong_create)
           CLSAMPLE_E_ARGUMENT,
           "flags is 0x6",
           "at most one" },
-        { { .size = sizeof(clsample_options), .flags = 32 }, CLSAMPLE_E_VERSION, "flags is 0x20", "0x1f" },
+        { { .size = sizeof(clsample_options), .flags = 64 }, CLSAMPLE_E_VERSION, "flags is 0x40", "0x3f" },
         { { .size = sizeof(clsample_options), .reserved = 9 }, CLSAMPLE_E_VERSION, "reserved is 9", "0" },
         { { .size = 4 }, CLSAMPLE_E_ARGUMENT, "options.size is 4", "_INIT" },
     };
@@ -549,9 +549,9 @@ START_TEST(wrong_devices)
     size_t index = 0, n = 0;
     char folder[2];
 
-    unknown.flags = 32;
+    unknown.flags = 64;
     check_note(clsample_devices_open(&options, NULL), CLSAMPLE_E_ARGUMENT, "list", "NULL");
-    check_note(clsample_devices_open(&unknown, &list), CLSAMPLE_E_VERSION, "flags is 0x20", "0x1f");
+    check_note(clsample_devices_open(&unknown, &list), CLSAMPLE_E_VERSION, "flags is 0x40", "0x3f");
     ck_assert_ptr_null(list);
     ck_ok(clsample_devices_open(&options, &list));
     n = clsample_devices_count(list);

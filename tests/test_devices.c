@@ -244,7 +244,7 @@ static const struct {
     clsample_status want;
 } bad[] = {
     { "size 0", { .size = 0 }, CLSAMPLE_E_ARGUMENT },
-    { "unknown flag", { .size = sizeof(clsample_options), .flags = 32 }, CLSAMPLE_E_VERSION },
+    { "unknown flag", { .size = sizeof(clsample_options), .flags = 64 }, CLSAMPLE_E_VERSION },
     { "reserved", { .size = sizeof(clsample_options), .reserved = 1 }, CLSAMPLE_E_VERSION },
     { "group no power of two", { .size = sizeof(clsample_options), .work_group = 48 }, CLSAMPLE_E_ARGUMENT },
     { "group too large", { .size = sizeof(clsample_options), .work_group = 512 }, CLSAMPLE_E_ARGUMENT },

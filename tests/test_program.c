@@ -80,7 +80,7 @@ static cl_uint build(int which, const char *dir)
 /* What n programs leave in the folder. */
 static size_t entries(size_t n)
 {
-    return cls_keeps_own_cache(dev.id) ? 0 : n;
+    return cls_is_pocl(dev.id) ? 0 : n;
 }
 
 START_TEST(cold_then_cached)
