@@ -221,15 +221,14 @@ CL_API_ENTRY cl_int CL_API_CALL clEnqueueReadBuffer(cl_command_queue queue, cl_m
 
 /* ---- The library at work ---- */
 
-/* Groups of this size, or 0 for what the library chooses. The self-check's program is built on the way; its
- * results would be wrong. */
-static void build_all(uint32_t work_group)
+/* Whatever the library builds with these options. The self-check's program is built on the way; its results
+ * would be wrong. */
+static void build_all(clsample_options options)
 {
-    clsample_options options = CLSAMPLE_OPTIONS_INIT;
     clsample_ctx *ctx = NULL;
 
-    options.flags = CLSAMPLE_NO_SELF_CHECK;
-    options.work_group = work_group;
+    options.size = sizeof options;
+    options.flags |= CLSAMPLE_NO_SELF_CHECK;
     if (clsample_create(CONTEXT, DEVICE, &options, &ctx) != CLSAMPLE_OK) die(clsample_last_error()->message);
     for (uint32_t dtype = 0; dtype < CLS_DTYPES; dtype++)
         if (cls_need_kernels(ctx, dtype, true) != CLSAMPLE_OK) die(clsample_last_error()->message);
@@ -248,12 +247,18 @@ static void write_text(const char *path, const char *text)
 
 int main(int argc, char **argv)
 {
-    static const uint32_t groups[] = { 0, 64, 128 };
+    /* The form for GPUs in all sizes that it is tuned among, and the other one in the width that suits them. */
+    static const clsample_options variant[] = {
+        { .work_group = 64 },
+        { .work_group = 128 },
+        { .work_group = 256 },
+        { .flags = CLSAMPLE_FORCE_VECTORS, .lanes = 4 },
+    };
     char path[4096];
 
     if (argc != 2) die("usage: variants FOLDER");
-    for (size_t i = 0; i < CLS_COUNT(groups); i++)
-        build_all(groups[i]);
+    for (size_t i = 0; i < CLS_COUNT(variant); i++)
+        build_all(variant[i]);
     for (size_t i = 0; i < variant_count; i++) {
         snprintf(path, sizeof path, "%s/%02zu.cl", argv[1], i + 1);
         write_text(path, variants[i].text);
