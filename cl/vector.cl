@@ -296,13 +296,15 @@ CLS_CALLED void cls_choose_row(cls_row *row, const cls_plan_row *plan, uint fall
 
 /* logits [rows, stride]. plans [rows], or null. scratch: see CLS_ROW_SCRATCH; its cuts take what the rows
  * keep. tokens int32 [rows] and results [rows] take the outcome: either may be null. arrived [rows] is 0
- * before and after. Global size: any number of groups, which share each row's tiles; rows. */
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) CLS_ONE_BY_ONE void cls_step(
+ * before and after. Global size: any number of groups, which share each row's tiles; rows. Of a group's items
+ * only the first works. */
+__kernel __attribute__((reqd_work_group_size(CLS_WG, 1, 1))) CLS_ONE_BY_ONE void cls_step(
     __global const cls_raw *restrict logits, __global cls_plan_row *plans, __global uchar *scratch,
     cls_call call, __global int *restrict tokens, __global cls_result *restrict results,
     __global uint *arrived)
 {
     __local cls_near near;
+    if (CLS_WG > 1 && get_local_id(0) != 0) return;
     const uint r = get_group_id(1), groups = get_num_groups(0);
     cls_row row = { .logits = logits + call.offset + r * call.stride,
                     .vocab = call.vocab,

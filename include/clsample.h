@@ -192,6 +192,17 @@ CLSAMPLE_API clsample_status clsample_create(cl_context context, cl_device_id de
 /** Free a context; NULL is fine. Commands already enqueued still run to their end. */
 CLSAMPLE_API void clsample_destroy(clsample_ctx *ctx);
 
+/** Tell what a context works with: flags has FORCE_VECTORS or FORCE_GROUPS, and FORCE_TWO_LAUNCHES if a step
+ * takes two launches in the form for CPUs; work_group, lanes and groups are not 0; cache_dir is NULL.
+ * @return OK; E_ARGUMENT for a NULL */
+CLSAMPLE_API clsample_status clsample_get_tuning(const clsample_ctx *ctx, clsample_options *options);
+/** Store how a device is to be used: clsample_create with the same cache_dir takes it for what its own options
+ * leave 0. It counts for this version of the library and of the device's driver. Tuning never changes a token.
+ * @param options cache_dir, where it goes; of the flags FORCE_VECTORS, FORCE_GROUPS and FORCE_TWO_LAUNCHES;
+ *                work_group, lanes and groups. All of those 0: forget what is stored
+ * @return OK; E_ARGUMENT, also if the folder cannot be written or others can write to it; E_VERSION */
+CLSAMPLE_API clsample_status clsample_store_tuning(cl_device_id device, const clsample_options *options);
+
 /* ---- Sampling -------------------------------------------------------------------------------------- */
 
 #define CLSAMPLE_GREEDY 1u /**< params.flags: the largest raw logit, like temperature 0 */

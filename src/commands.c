@@ -101,11 +101,14 @@ static clsample_status command_choice(cls_step *step, cl_uint fallback)
     }
     if (groups > 1 && !t->one_launch) {
         call.phase = CLS_PHASE_SUMMARY;
-        CLS_TRY(command_kernel(step, k->step, args, n_step, groups, 1, "clEnqueueNDRangeKernel cls_step"));
+        CLS_TRY(command_kernel(step, k->step, args, n_step, groups, t->vector_group,
+                               "clEnqueueNDRangeKernel cls_step"));
         call.phase = CLS_PHASE_CHOICE;
-        CLS_TRY(command_kernel(step, k->step, args, n_step, 1, 1, "clEnqueueNDRangeKernel cls_step"));
+        CLS_TRY(command_kernel(step, k->step, args, n_step, 1, t->vector_group,
+                               "clEnqueueNDRangeKernel cls_step"));
     } else {
-        CLS_TRY(command_kernel(step, k->step, args, n_step, groups, 1, "clEnqueueNDRangeKernel cls_step"));
+        CLS_TRY(command_kernel(step, k->step, args, n_step, groups, t->vector_group,
+                               "clEnqueueNDRangeKernel cls_step"));
     }
 cleanup:
     return st;

@@ -2,7 +2,7 @@
 #ifndef CLS_CONTEXT_H
 #define CLS_CONTEXT_H
 
-#include "internal.h"
+#include "tuning.h"
 
 #define CLS_DTYPES 3u
 
@@ -12,18 +12,6 @@ typedef struct cls_kernels {
     cl_kernel summary, choice; /* the form for GPUs */
     cl_kernel mask;
 } cls_kernels;
-
-/* How the kernels are built and launched. Nothing here changes a result. */
-typedef struct cls_tuning {
-    bool vectors;         /* the form for CPUs: the device's compiler maps vector types to registers */
-    uint32_t lanes;       /* with it, CLS_LANES: logits in a vector */
-    uint32_t groups;      /* with it, the groups that share the rows of a batch */
-    bool one_launch;      /* with it, that the last of a row's groups chooses */
-    uint32_t work_group;  /* without it, work-items a group */
-    bool cpu;             /* CLS_KEEP_CALLS: large functions are not put where they are called */
-    bool command_buffers; /* for recorded steps */
-    bool no_candidates;   /* CLS_CANDIDATES_OFF: every cut is looked for in the row itself */
-} cls_tuning;
 
 /* Memory for a batch, CLS_ROW_SCRATCH for each row: grown when a larger shape comes, unless the application
  * gave it. */
@@ -69,6 +57,9 @@ struct clsample_ctx {
 clsample_status cls_check_loops(const clsample_ctx *ctx, uint32_t vocab);
 /* Compile what a dtype needs and is not there yet. */
 clsample_status cls_need_kernels(clsample_ctx *ctx, uint32_t dtype, bool mask);
+
+/* ---- memory.c ---- */
+
 /* Make room for a batch in the context's scratch, or in one of its own. */
 clsample_status cls_need_scratch(clsample_ctx *ctx, uint32_t rows, uint32_t vocab);
 clsample_status cls_make_scratch(clsample_ctx *ctx, uint32_t rows, uint32_t vocab, cls_scratch *scratch);
@@ -77,6 +68,7 @@ clsample_status cls_make_arrived(clsample_ctx *ctx, cl_mem *arrived);
 clsample_status cls_need_staging(clsample_ctx *ctx, uint32_t rows, cls_staging **out);
 /* Make room for the blocking call. */
 clsample_status cls_need_host(clsample_ctx *ctx, size_t logits_size, uint32_t rows);
+void cls_free_memory(clsample_ctx *ctx);
 
 /* ---- arguments.c ---- */
 

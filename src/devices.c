@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The list of devices: what the ICD loader offers, ranked, checked, chosen. A driver that fails costs its own
  * entry and nothing else: every error becomes a reason in the list. */
-#include "internal.h"
+#include "tuning.h"
 
 #include <ctype.h>
 #include <stdio.h>

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the library's source files share. Layers, top to bottom; each calls only those below it:
  *   sample.c    the blocking call on host memory
- *   enqueue.c   the pipeline's commands
- *   context.c   a device's kernels and scratch
+ *   enqueue.c   the calls that enqueue a step
+ *   record.c    steps enqueued again and again
+ *   commands.c  kernels with their arguments;  arguments.c  the caller's, checked
+ *   context.c   a device's kernels;  memory.c  its scratch memory
  *   devices.c   the list of devices, which opens contexts to check them
  *   check.c     the self-check
+ *   tuning.c    how a device is used best
  *   plan.c      parameters to what the kernels read
- *   program.c   kernels compiled;  cache.c  binaries on disk
+ *   program.c   kernels compiled;  cache.c  what lies on disk;  hash.c  its names
+ *   limits.c    what a device says of itself
  *   error.c     failures noted for the caller */
 #ifndef CLS_INTERNAL_H
 #define CLS_INTERNAL_H
@@ -71,6 +75,24 @@ void cls_cache_store(const char *dir, const char *key, const unsigned char *byte
 /* Remove an entry that the driver refused. */
 void cls_cache_drop(const char *dir, const char *key);
 
+/* ---- hash.c: names of what is stored ---- */
+
+typedef struct cls_hash {
+    uint32_t state[8];
+    unsigned char block[64];
+    uint64_t size; /* bytes so far */
+} cls_hash;
+#define CLS_HASH_DIGITS 64u
+
+/* Begins with the library's version. */
+void cls_hash_begin(cls_hash *h);
+/* Bytes with their length in front, so that no two lists of fields look alike. */
+void cls_hash_field(cls_hash *h, const void *bytes, size_t size);
+/* Whatever tells a device, its driver, and their versions apart. */
+void cls_hash_device(cls_hash *h, cl_device_id device);
+/* Writes CLS_HASH_DIGITS hexadecimal digits, without a 0 at the end. */
+void cls_hash_end(cls_hash *h, char *digits);
+
 /* ---- program.c: kernels compiled from embedded source, or taken from the cache ---- */
 
 /* Which .cl file of cl/; each is compiled after the shared headers, into a program of its own. */
@@ -82,9 +104,6 @@ typedef enum cls_source {
     CLS_SRC_CHECK,
     CLS_SRC_COUNT
 } cls_source;
-
-/* Whether a driver is PoCL, which some things are not left to. */
-bool cls_is_pocl(cl_device_id device);
 
 /* Compile one source for one device, or load it from `cache_dir` (NULL = no cache).
  * `options` are the -D switches; program.c adds those that every build needs.
@@ -115,14 +134,16 @@ typedef struct cls_abilities {
 clsample_status cls_self_check(cl_context context, cl_device_id device, const char *cache_dir,
                                bool arithmetic, bool cpu, cls_abilities *found);
 
-/* ---- context.c ---- */
+/* ---- limits.c ---- */
 
-/* Copy the caller's options, which may be NULL, and check what does not hang on a device. */
-clsample_status cls_check_options(const clsample_options *options, clsample_options *out);
-/* A device's limits as the library needs them; E_DEVICE with the reason if it cannot be used (no compiler,
- * not available, 32 KiB of local memory or the work-group size missing, big-endian). */
-clsample_status cls_device_usable(cl_device_id device);
 /* clGetDeviceInfo of a string: always ends in 0, cut to `size`; "" on error. */
 void cls_device_string(cl_device_id device, cl_device_info what, char *out, size_t size);
+/* The same of a number, whatever its width; E_DEVICE with the driver's error, for which `name` is `what`. */
+clsample_status cls_device_uint(cl_device_id device, cl_device_info what, const char *name, uint64_t *out);
+/* E_DEVICE with the reason if the device cannot be used: no compiler, not available, 32 KiB of local memory
+ * or room for kernel arguments missing, big-endian. */
+clsample_status cls_device_usable(cl_device_id device);
+/* Whether a driver is PoCL, which some things are not left to. */
+bool cls_is_pocl(cl_device_id device);
 
 #endif
