@@ -186,5 +186,6 @@ bool cli_json_append(json_t *array, json_t *value);
 int cmd_devices(cli *c, int argc, char **argv);
 int cmd_draw(cli *c, int argc, char **argv);
 int cmd_explain(cli *c, int argc, char **argv);
+int cmd_tokenize(cli *c, int argc, char **argv);
 
 #endif
