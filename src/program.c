@@ -106,21 +106,12 @@ static void hash_end(hash *h, char *digits)
     extern const size_t cls_text_##name##_size;
 CLS_TEXT_MAP(CLS_TEXT_DECLARE)
 
-typedef struct text {
-    const unsigned char *bytes;
-    const size_t *size;
-} text;
 #define TEXT(name)                               \
     {                                            \
         cls_text_##name, &cls_text_##name##_size \
     }
 
-/* A program's files, in the order in which the compiler gets them: they do not include each other there. */
-#define TEXTS 4
-static const struct {
-    const char *name; /* for messages */
-    text text[TEXTS];
-} sources[CLS_SRC_COUNT] = {
+static const cls_program_source sources[CLS_SRC_COUNT] = {
     [CLS_SRC_SUMMARY] = { "summary.cl", { TEXT(canonical), TEXT(interface), TEXT(row), TEXT(summary) } },
     [CLS_SRC_PICK] = { "pick.cl", { TEXT(canonical), TEXT(interface), TEXT(row), TEXT(pick) } },
     [CLS_SRC_MASK] = { "mask.cl", { TEXT(canonical), TEXT(interface), TEXT(row), TEXT(mask) } },
@@ -136,8 +127,9 @@ typedef struct job {
     cl_device_id device;
     const char *cache_dir; /* NULL = no cache */
     const char *name;      /* the file that is compiled */
-    const char *text[TEXTS];
-    size_t size[TEXTS];
+    cl_uint texts;
+    const char *text[CLS_TEXTS_MAX];
+    size_t size[CLS_TEXTS_MAX];
     char options[OPTIONS_ROOM];
     char key[64 + sizeof ".clbin"];
 } job;
@@ -185,7 +177,7 @@ static void make_key(job *j)
 
     memcpy(h.state, hash_start, sizeof h.state);
     hash_field(&h, CLSAMPLE_VERSION, strlen(CLSAMPLE_VERSION));
-    for (size_t i = 0; i < TEXTS; i++)
+    for (size_t i = 0; i < j->texts; i++)
         hash_field(&h, j->text[i], j->size[i]);
     hash_field(&h, j->options, strlen(j->options));
     hash_platform(&h, j->device);
@@ -195,7 +187,7 @@ static void make_key(job *j)
 }
 
 /* No option may change arithmetic: the same bits on every device are the point of the kernels. */
-static clsample_status make_job(job *j, cls_source source, const char *options)
+static clsample_status make_job(job *j, const cls_program_source *source, const char *options)
 {
     const int length = snprintf(j->options, sizeof j->options, "-cl-std=CL1.2%s%s",
                                 options && options[0] ? " " : "", options ? options : "");
@@ -203,11 +195,11 @@ static clsample_status make_job(job *j, cls_source source, const char *options)
     if (length < 0 || (size_t)length >= sizeof j->options)
         return cls_fail(CLSAMPLE_E_ARGUMENT, "build options of %d bytes, at most %u are allowed", length,
                         OPTIONS_ROOM - 1);
-    for (size_t i = 0; i < TEXTS; i++) {
-        j->text[i] = (const char *)sources[source].text[i].bytes;
-        j->size[i] = *sources[source].text[i].size;
+    for (; j->texts < CLS_TEXTS_MAX && source->text[j->texts].bytes; j->texts++) {
+        j->text[j->texts] = (const char *)source->text[j->texts].bytes;
+        j->size[j->texts] = *source->text[j->texts].size;
     }
-    j->name = sources[source].name;
+    j->name = source->name;
     if (j->cache_dir) make_key(j);
     return CLSAMPLE_OK;
 }
@@ -323,7 +315,7 @@ static clsample_status compile(job *j, cl_program *out)
     clsample_status st = CLSAMPLE_OK;
     cl_int error = CL_SUCCESS;
 
-    cl_program program = clCreateProgramWithSource(j->context, TEXTS, j->text, j->size, &error);
+    cl_program program = clCreateProgramWithSource(j->context, j->texts, j->text, j->size, &error);
     CLS_CL(error, "clCreateProgramWithSource");
     error = clBuildProgram(program, 1, &j->device, j->options, NULL, NULL);
     if (error != CL_SUCCESS) CLS_TRY(fail_build(j, program, error));
@@ -335,8 +327,9 @@ cleanup:
     return st;
 }
 
-clsample_status cls_program_build(cl_context context, cl_device_id device, const char *cache_dir,
-                                  cls_source source, const char *options, cl_program *program)
+clsample_status cls_program_compile(cl_context context, cl_device_id device, const char *cache_dir,
+                                    const cls_program_source *source, const char *options,
+                                    cl_program *program)
 {
     job j = { .context = context,
               .device = device,
@@ -347,4 +340,10 @@ clsample_status cls_program_build(cl_context context, cl_device_id device, const
     if (st != CLSAMPLE_OK) return st;
     if (j.cache_dir) *program = load(&j);
     return *program ? CLSAMPLE_OK : compile(&j, program);
+}
+
+clsample_status cls_program_build(cl_context context, cl_device_id device, const char *cache_dir,
+                                  cls_source source, const char *options, cl_program *program)
+{
+    return cls_program_compile(context, device, cache_dir, &sources[source], options, program);
 }

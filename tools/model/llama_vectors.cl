@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The model's kernels for devices that work on vectors: a work-item has whole tiles, and a vector holds a
+ * number of each of its 16 rows. There are no barriers, so that a group of one work-item costs nothing.
+ *
+ * An item takes the tiles [share * i, share * (i + 1)) of a matrix, for COLUMNS columns at a time: the
+ * weights of its share are read from memory once, and for the other columns from its cache. */
+
+typedef __global const float *floats;
+
+/* The float16 with these bits, in vectors. */
+FN float16 half_floats(const ushort16 half_bits)
+{
+    const uint16 bits = convert_uint16(half_bits);
+    const uint16 size = (bits & 0x7fffu) << 13;
+    const uint16 sign = (bits & 0x8000u) << 16;
+#if DENORMALS
+    return as_float16(as_uint16(as_float16(size) * 0x1p112f) | sign);
+#else
+    const uint16 normal = size + 0x38000000u;
+    const uint16 small = as_uint16(convert_float16(bits & 0x7fffu) * 0x1p-24f);
+    return as_float16(select(normal, small, (bits & 0x7fffu) < 0x400u) | sign);
+#endif
+}
+
+/* Each function adds a tile's 16 rows times the columns x to `sum`. `n` is the columns' length. */
+#if HAS(LLAMA_Q4_0) || HAS(LLAMA_Q4_1)
+FN void dot_q4(const uint type, __global const uchar *block, const floats *x, const uint n, float16 *sum)
+{
+    for (uint b = 0; b < n / BLOCK; b++, block += LLAMA_BLOCK_BYTES(type)) {
+        __global const ushort *scales = (__global const ushort *)block;
+        __global const uchar *weights = block + 2u * LLAMA_SCALES(type) * TILE;
+        const float16 scale = half_floats(vload16(0, scales));
+        const float16 least = type == LLAMA_Q4_1 ? half_floats(vload16(1, scales)) : -8.0f * scale;
+        float16 low[COLUMNS], high[COLUMNS];
+
+        for (uint c = 0; c < COLUMNS; c++)
+            low[c] = high[c] = 0.0f;
+#pragma unroll
+        for (uint j = 0; j < BLOCK / 2u; j++) {
+            const uint16 two = convert_uint16(vload16(j, weights));
+            const float16 first = convert_float16(as_int16(two & 15u));
+            const float16 second = convert_float16(as_int16(two >> 4));
+            for (uint c = 0; c < COLUMNS; c++) {
+                low[c] = MAD(first, (float16)(x[c][b * BLOCK + j]), low[c]);
+                high[c] = MAD(second, (float16)(x[c][b * BLOCK + BLOCK / 2u + j]), high[c]);
+            }
+        }
+        for (uint c = 0; c < COLUMNS; c++) {
+            const float total = x[c][n + 2u * b] + x[c][n + 2u * b + 1u];
+            sum[c] = MAD(scale, low[c] + high[c], MAD(least, (float16)(total), sum[c]));
+        }
+    }
+}
+#endif
+
+#if HAS(LLAMA_Q8_0)
+FN void dot_q8(__global const uchar *block, const floats *x, const uint n, float16 *sum)
+{
+    for (uint b = 0; b < n / BLOCK; b++, block += LLAMA_BLOCK_BYTES(LLAMA_Q8_0)) {
+        const float16 scale = half_floats(vload16(0, (__global const ushort *)block));
+        __global const char *weights = (__global const char *)block + 2u * TILE;
+        float16 even[COLUMNS], odd[COLUMNS];
+
+        for (uint c = 0; c < COLUMNS; c++)
+            even[c] = odd[c] = 0.0f;
+#pragma unroll
+        for (uint j = 0; j < BLOCK; j += 2u) {
+            const float16 first = convert_float16(vload16(j, weights));
+            const float16 second = convert_float16(vload16(j + 1u, weights));
+            for (uint c = 0; c < COLUMNS; c++) {
+                even[c] = MAD(first, (float16)(x[c][b * BLOCK + j]), even[c]);
+                odd[c] = MAD(second, (float16)(x[c][b * BLOCK + j + 1u]), odd[c]);
+            }
+        }
+        for (uint c = 0; c < COLUMNS; c++)
+            sum[c] = MAD(scale, even[c] + odd[c], sum[c]);
+    }
+}
+#endif
+
+#if HAS(LLAMA_F32) || HAS(LLAMA_F16) || HAS(LLAMA_BF16)
+FN float16 float_weights(const uint type, __global const uchar *weights, const uint j)
+{
+    if (type == LLAMA_F32) return vload16(j, (__global const float *)weights);
+    const ushort16 bits = vload16(j, (__global const ushort *)weights);
+    return type == LLAMA_F16 ? half_floats(bits) : as_float16(convert_uint16(bits) << 16);
+}
+
+FN void dot_float(const uint type, __global const uchar *weights, const floats *x, const uint n, float16 *sum)
+{
+    float16 even[COLUMNS], odd[COLUMNS];
+
+    for (uint c = 0; c < COLUMNS; c++)
+        even[c] = odd[c] = 0.0f;
+    for (uint j = 0; j < n; j += 2u) {
+        const float16 first = float_weights(type, weights, j);
+        const float16 second = float_weights(type, weights, j + 1u);
+        for (uint c = 0; c < COLUMNS; c++) {
+            even[c] = MAD(first, (float16)(x[c][j]), even[c]);
+            odd[c] = MAD(second, (float16)(x[c][j + 1u]), odd[c]);
+        }
+    }
+    for (uint c = 0; c < COLUMNS; c++)
+        sum[c] += even[c] + odd[c];
+}
+#endif
+
+/* sum = tile `tile` of a matrix times the columns x of n values. */
+FN void product(const uint type, __global const uchar *matrix, const uint tile, const floats *x, const uint n,
+                float16 *sum)
+{
+    __global const uchar *block = matrix + (size_t)tile * (n / BLOCK) * LLAMA_BLOCK_BYTES(type);
+
+    for (uint c = 0; c < COLUMNS; c++)
+        sum[c] = 0.0f;
+    switch (type) {
+#if HAS(LLAMA_Q4_0)
+    case LLAMA_Q4_0: dot_q4(LLAMA_Q4_0, block, x, n, sum); break;
+#endif
+#if HAS(LLAMA_Q4_1)
+    case LLAMA_Q4_1: dot_q4(LLAMA_Q4_1, block, x, n, sum); break;
+#endif
+#if HAS(LLAMA_Q8_0)
+    case LLAMA_Q8_0: dot_q8(block, x, n, sum); break;
+#endif
+#if HAS(LLAMA_F32)
+    case LLAMA_F32: dot_float(LLAMA_F32, block, x, n, sum); break;
+#endif
+#if HAS(LLAMA_F16)
+    case LLAMA_F16: dot_float(LLAMA_F16, block, x, n, sum); break;
+#endif
+#if HAS(LLAMA_BF16)
+    case LLAMA_BF16: dot_float(LLAMA_BF16, block, x, n, sum); break;
+#endif
+    }
+}
+
+/* Columns first, first + 1, ... of an operand of n values; past the last of them the last again, whose
+ * result is not used. */
+FN void take_columns(__global const float *operand, const uint n, const uint first, const uint columns, floats *x)
+{
+    for (uint c = 0; c < COLUMNS; c++)
+        x[c] = operand + (size_t)min(first + c, columns - 1u) * LLAMA_OPERAND(n);
+}
+
+/* Queries, keys and values of every column. Global: items for the (QUERY + 2 SHARED) / 16 tiles. */
+__kernel ITEMS(GROUP) void llama_query(__global const uchar *restrict query, const uint query_type,
+                                       __global const uchar *restrict key, const uint key_type,
+                                       __global const uchar *restrict value, const uint value_type,
+                                       __global const float *restrict operand, const float epsilon,
+                                       __global const uint *restrict table, __global const float *restrict turns,
+                                       __global float *restrict queries, __global float *restrict keys,
+                                       __global float *restrict values, const uint share)
+{
+    const uint columns = table[0], begin = get_global_id(0) * share;
+    const uint end = min(begin + share, (uint)(QUERY + 2u * SHARED) / TILE);
+    floats x[COLUMNS];
+    float16 sum[COLUMNS];
+
+    for (uint first = 0; first < columns; first += COLUMNS) {
+        take_columns(operand, DIM, first, columns, x);
+        for (uint t = begin; t < end; t++) {
+            if (t < QUERY / TILE) {
+                product(query_type, query, t, x, DIM, sum);
+            } else if (t < (QUERY + SHARED) / TILE) {
+                product(key_type, key, t - QUERY / TILE, x, DIM, sum);
+            } else {
+                product(value_type, value, t - (QUERY + SHARED) / TILE, x, DIM, sum);
+            }
+            for (uint c = 0; c < COLUMNS && first + c < columns; c++) {
+                const uint row = table[LLAMA_TABLE_ROW(first + c)];
+                const uint position = table[LLAMA_TABLE_POSITION(first + c)];
+                put_tile(t, sum[c] * norm_scale(x[c], epsilon), first + c, row, position, turns, queries, keys,
+                         values);
+            }
+        }
+    }
+}
+
+FN float max16(const float16 v)
+{
+    const float8 a = fmax(v.lo, v.hi);
+    const float4 b = fmax(a.lo, a.hi);
+    const float2 c = fmax(b.lo, b.hi);
+
+    return fmax(c.x, c.y);
+}
+
+/* How a query meets 16 keys. */
+FN float16 scores(floats query, floats keys)
+{
+    float16 a = 0.0f, b = 0.0f, c = 0.0f, d = 0.0f;
+
+    for (uint i = 0; i < HEAD; i += 4u) {
+        a = MAD(vload16(i, keys), (float16)(query[i]), a);
+        b = MAD(vload16(i + 1u, keys), (float16)(query[i + 1u]), b);
+        c = MAD(vload16(i + 2u, keys), (float16)(query[i + 2u]), c);
+        d = MAD(vload16(i + 3u, keys), (float16)(query[i + 3u]), d);
+    }
+    return ((a + b) + (c + d)) * (1.0f / sqrt((float)HEAD));
+}
+
+/* Softmax of the scores as they come: what is summed so far is scaled anew when a larger score appears
+ * (Milakov and Gimelshein, arXiv:1805.02867). Global: HEADS, rounded up to a whole group, columns. */
+__kernel ITEMS(GROUP) void llama_attention(__global const float *restrict queries,
+                                           __global const float *restrict keys,
+                                           __global const float *restrict values,
+                                           __global const uint *restrict table, __global float *restrict attended,
+                                           __global float *restrict scratch)
+{
+    const uint head = get_global_id(0), column = get_global_id(1);
+    const uint end = table[LLAMA_TABLE_POSITION(column)] + 1u;
+    const uint16 lanes = (uint16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    float16 sum[HEAD / TILE], parts = 0.0f;
+    float top = -INFINITY, weight[TILE];
+
+    if (head >= HEADS) return;
+    const size_t cache = cache_at(table[LLAMA_TABLE_ROW(column)], head / (HEADS / KV_HEADS));
+    __global float *out = attended + (size_t)column * LLAMA_OPERAND(QUERY);
+    for (uint i = 0; i < HEAD / TILE; i++)
+        sum[i] = 0.0f;
+    for (uint at = 0; at < end; at += TILE) {
+        const float16 all = scores(queries + (size_t)column * QUERY + head * HEAD, keys + cache + at * HEAD);
+        const float16 score = select(all, (float16)(-INFINITY), at + lanes >= end);
+        const float largest = max16(score);
+        if (largest > top) {
+            const float shrink = exp(top - largest);
+            for (uint i = 0; i < HEAD / TILE; i++)
+                sum[i] *= shrink;
+            parts *= shrink;
+            top = largest;
+        }
+        const float16 part = exp(score - top);
+        parts += part;
+        vstore16(part, 0, weight);
+        for (uint p = 0; p < min(TILE, end - at); p++) {
+            for (uint i = 0; i < HEAD / TILE; i++)
+                sum[i] = MAD(vload16(i, values + cache + (at + p) * HEAD), (float16)(weight[p]), sum[i]);
+        }
+    }
+    for (uint i = 0; i < HEAD / TILE; i++) {
+        const float16 v = sum[i] / sum16(parts);
+        vstore16(v, head * (HEAD / TILE) + i, out);
+        out[QUERY + head * (HEAD / TILE) + i] = sum16(v);
+    }
+}
+
+/* x += matrix times an operand of n values, and the operand for what comes next. Global: items for DIM / 16
+ * tiles. */
+__kernel ITEMS(GROUP) void llama_add(__global const uchar *restrict matrix, const uint type,
+                                     __global const float *restrict operand, const uint n,
+                                     __global const uint *restrict table, __global float *restrict x,
+                                     __global const float *restrict norm, __global float *restrict normed,
+                                     const uint share)
+{
+    const uint columns = table[0], begin = get_global_id(0) * share, end = min(begin + share, (uint)DIM / TILE);
+    floats in[COLUMNS];
+    float16 sum[COLUMNS];
+
+    for (uint first = 0; first < columns; first += COLUMNS) {
+        take_columns(operand, n, first, columns, in);
+        for (uint t = begin; t < end; t++) {
+            product(type, matrix, t, in, n, sum);
+            for (uint c = 0; c < COLUMNS && first + c < columns; c++) {
+                __global float *to = x + (size_t)(first + c) * DIM;
+                const float16 v = vload16(t, to) + sum[c];
+                vstore16(v, t, to);
+                put_normed(normed + (size_t)(first + c) * LLAMA_OPERAND(DIM), t, v, norm);
+            }
+        }
+    }
+}
+
+/* The gate and the matrix beside it. Global: items for FF / 16 tiles. */
+__kernel ITEMS(GROUP) void llama_feed(__global const uchar *restrict gate, const uint gate_type,
+                                      __global const uchar *restrict up, const uint up_type,
+                                      __global const float *restrict operand, const float epsilon,
+                                      __global const uint *restrict table, __global float *restrict fed,
+                                      const uint share)
+{
+    const uint columns = table[0], begin = get_global_id(0) * share, end = min(begin + share, (uint)FF / TILE);
+    floats x[COLUMNS];
+    float16 opened[COLUMNS], sum[COLUMNS];
+
+    for (uint first = 0; first < columns; first += COLUMNS) {
+        take_columns(operand, DIM, first, columns, x);
+        for (uint t = begin; t < end; t++) {
+            product(gate_type, gate, t, x, DIM, opened);
+            product(up_type, up, t, x, DIM, sum);
+            for (uint c = 0; c < COLUMNS && first + c < columns; c++) {
+                const float scale = norm_scale(x[c], epsilon);
+                put_fed(fed + (size_t)(first + c) * LLAMA_OPERAND(FF), t, swiglu(opened[c] * scale, sum[c] * scale));
+            }
+        }
+    }
+}
+
+/* Logits of the first `columns` columns; each goes to its row. Global: items for the tiles of VOCAB. */
+__kernel ITEMS(GROUP) void llama_head(__global const uchar *restrict matrix, const uint type,
+                                      __global const float *restrict operand, const float epsilon,
+                                      __global const uint *restrict table, const uint share, const uint columns,
+                                      __global float *restrict logits, const ulong offset)
+{
+    const uint begin = get_global_id(0) * share, end = min(begin + share, (uint)(VOCAB + TILE - 1u) / TILE);
+    floats x[COLUMNS];
+    float16 sum[COLUMNS];
+
+    for (uint first = 0; first < columns; first += COLUMNS) {
+        take_columns(operand, DIM, first, columns, x);
+        for (uint t = begin; t < end; t++) {
+            product(type, matrix, t, x, DIM, sum);
+            for (uint c = 0; c < COLUMNS && first + c < columns; c++) {
+                __global float *to = logits + offset + (size_t)table[LLAMA_TABLE_ROW(first + c)] * VOCAB;
+                float values[TILE];
+                vstore16(sum[c] * norm_scale(x[c], epsilon), 0, values);
+                for (uint i = 0; i < TILE && t * TILE + i < VOCAB; i++)
+                    to[t * TILE + i] = values[i];
+            }
+        }
+    }
+}
+
+/* `tiles` tiles of a matrix of n columns, from tile `first` on, as floats, transposed: out is [n, 16 tiles].
+ * Global: any number of items, tiles. */
+__kernel ITEMS(GROUP) void llama_unpack(__global const uchar *restrict matrix, const uint type, const uint n,
+                                        const uint first, const uint tiles, __global float *restrict out)
+{
+    const uint tile = get_global_id(1), width = tiles;
+    const uint scales = LLAMA_SCALES(type);
+
+    for (uint b = get_global_id(0); b < n / BLOCK; b += get_global_size(0)) {
+        __global const uchar *block = matrix + ((size_t)(first + tile) * (n / BLOCK) + b) * LLAMA_BLOCK_BYTES(type);
+        __global const uchar *weights = block + 2u * scales * TILE;
+        __global float *to = out + (size_t)b * BLOCK * width * TILE;
+        float16 scale = 1.0f, least = 0.0f;
+
+        if (scales > 0u) scale = half_floats(vload16(0, (__global const ushort *)block));
+        if (type == LLAMA_Q4_1) least = half_floats(vload16(1, (__global const ushort *)block));
+        if (type == LLAMA_Q4_0) least = -8.0f * scale;
+        for (uint j = 0; j < BLOCK; j++) {
+            float16 v;
+            if (type == LLAMA_Q8_0) {
+                v = convert_float16(vload16(j, (__global const char *)weights));
+#if HAS(LLAMA_F32) || HAS(LLAMA_F16) || HAS(LLAMA_BF16)
+            } else if (scales == 0u) {
+                v = float_weights(type, weights, j);
+#endif
+            } else {
+                const uint16 two = convert_uint16(vload16(j % (BLOCK / 2u), weights));
+                v = convert_float16(j < BLOCK / 2u ? two & 15u : two >> 4);
+            }
+            vstore16(MAD(scale, v, least), tile, to + (size_t)j * width * TILE);
+        }
+    }
+}
