@@ -16,8 +16,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MAX_SIZE ((size_t)1 << 16) /* bytes of an input */
+#define MAX_SIZE ((size_t)1 << 17) /* bytes of an input */
 #define MAX_CHANGES 6u
+#define HEADER ((size_t)256) /* bytes, more or less, that decide most */
 
 typedef struct input {
     unsigned char bytes[MAX_SIZE];
@@ -71,8 +72,8 @@ static void take_out(test_rng *r, input *in, size_t at)
 static void change(test_rng *r, input *in)
 {
     if (in->size == 0) return;
-    /* The header and the first keys decide most: half of the changes go there. */
-    const size_t reach = rng_below(r, 2) && in->size > 256 ? 256 : in->size;
+    /* Half of the changes go to the header and the first keys. */
+    const size_t reach = rng_below(r, 2) && in->size > HEADER ? HEADER : in->size;
     const size_t at = rng_below(r, (uint32_t)reach);
 
     switch (rng_below(r, 6)) {
@@ -87,19 +88,31 @@ static void change(test_rng *r, input *in)
     }
 }
 
+/* All seeds, made once. */
+static input *seeds;
+static unsigned n_seeds;
+
+static void make_seeds(void)
+{
+    size_t size = 0;
+
+    for (unsigned char *s = fuzz_seed(0, &size); s; s = fuzz_seed(n_seeds, &size)) {
+        input *more = realloc(seeds, (n_seeds + 1) * sizeof *seeds);
+        if (!more) abort();
+        seeds = more;
+        seeds[n_seeds].size = size < MAX_SIZE ? size : MAX_SIZE;
+        memcpy(seeds[n_seeds++].bytes, s, size < MAX_SIZE ? size : MAX_SIZE);
+        free(s);
+    }
+}
+
 static void make_input(uint64_t seed, uint64_t try, input *in)
 {
     test_rng r = { seed * UINT64_C(0x9E3779B97F4A7C15) + try };
-    unsigned n = 0;
-    size_t size = 0;
+    const input *start = &seeds[rng_below(&r, n_seeds)];
 
-    for (unsigned char *s = fuzz_seed(n, &size); s; s = fuzz_seed(++n, &size))
-        free(s);
-    unsigned char *start = n > 0 ? fuzz_seed(rng_below(&r, n), &size) : NULL;
-    if (!start) abort();
-    in->size = size < MAX_SIZE ? size : MAX_SIZE;
-    memcpy(in->bytes, start, in->size);
-    free(start);
+    in->size = start->size;
+    memcpy(in->bytes, start->bytes, start->size);
     for (uint32_t i = 1 + rng_below(&r, MAX_CHANGES); i > 0; i--)
         change(&r, in);
 }
@@ -159,5 +172,9 @@ int main(int argc, char **argv)
         return 2;
     }
     const uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
-    return argc > 3 ? run_one(seed, strtoull(argv[3], NULL, 10)) : run_child(seed, strtod(argv[1], NULL));
+    make_seeds();
+    const int code =
+        argc > 3 ? run_one(seed, strtoull(argv[3], NULL, 10)) : run_child(seed, strtod(argv[1], NULL));
+    free(seeds);
+    return code;
 }

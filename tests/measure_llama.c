@@ -4,8 +4,8 @@
  *
  * usage: measure_llama MODEL.gguf [rows=N] [prompt=N] [steps=N] [form=vectors|groups] [gemm=N|never]
  * [repeat=N]
- *   A prompt of `prompt` tokens for each of `rows` rows, then `steps` steps of one token a row; the tokens do not
- *   matter, and nothing is sampled. The best of `repeat` runs counts.
+ *   A prompt of `prompt` tokens for each of `rows` rows, then `steps` steps of one token a row; the tokens do
+ *   not matter, and nothing is sampled. The best of `repeat` runs counts.
  *
  */
 #include "common.h"

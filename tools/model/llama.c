@@ -8,6 +8,8 @@
 #define GROUP_ITEMS 64u        /* work-items a group where a GPU runs the kernels of llama_base.cl */
 #define SMALLEST_GROUP 8u      /* llvmpipe loses the results of smaller ones */
 #define MAX_SCORES (64u << 20) /* bytes: what the groups' attention may take */
+#define GEMM_FROM 48u          /* new tokens from which on CLBlast is faster, where rows are alone */
+#define MAX_PASS 4u            /* columns of a pass: their sums fit into registers */
 
 /* ---- Opening ---- */
 
@@ -61,13 +63,13 @@ static bool choose_form(llama *l, const llama_options *o, model_error *error)
     l->vectors = o->form == LLAMA_FORM_VECTORS || (o->form == LLAMA_FORM_AUTO && cpu && width > 1);
     l->group = !l->vectors ? GROUP_ITEMS : cpu && width <= 1 ? SMALLEST_GROUP : 1;
     l->slices = 8;
-    l->pass = l->rows > 1 ? 4 : 1;
+    l->pass = l->rows < MAX_PASS ? l->rows : MAX_PASS;
     return true;
 }
 
 static void choose_gemm(llama *l, const llama_options *o)
 {
-    l->gemm_from = !llama_gemm_there() ? LLAMA_NO_GEMM : o->gemm_from > 0 ? o->gemm_from : LLAMA_LIST_MAX + 1;
+    l->gemm_from = !llama_gemm_there() ? LLAMA_NO_GEMM : o->gemm_from > 0 ? o->gemm_from : GEMM_FROM;
     l->columns = l->gemm_from == LLAMA_NO_GEMM ? LLAMA_LIST_MAX : LLAMA_CHUNK;
     /* The groups' attention keeps every score: fewer columns where texts are long. */
     const uint64_t scores = (uint64_t)l->shape.heads * l->room * sizeof(float);

@@ -64,23 +64,22 @@ const char *llama_form_name(const llama *l);
 
 /* One step. All is borrowed for the call, buffers until the commands ended. */
 typedef struct llama_step {
-    cl_mem
-        ids; /* int32 [rows, stride]: each row's tokens from its first on. They are read on the device, by the
-                   commands of this step: the host need not know them. An id outside the vocabulary counts as 0 */
-    size_t ids_offset;       /* bytes, a multiple of 4 */
-    uint32_t stride;         /* ids from one row to the next, at least the longest row's length */
-    const uint32_t *lengths; /* [rows]: tokens that the row has now, up to llama_context() */
-    const uint32_t
-        *fresh;    /* [rows]: how many of them, at the end, are new since the row's last step; all of them
-                                in a row's first step or for a new text in its place; 0 = leave the row out. Tokens
-                                before them may be given up: the row then goes on from a shorter text */
-    cl_mem logits; /* float32 [rows, llama_vocab()]: those after each row's last token. A row that is left
-                                out keeps what is there. NULL = none are wanted */
+    /* int32 [rows, stride]: each row's tokens from its first on. They are read on the device, by the
+     * commands of this step: the host need not know them. An id outside the vocabulary counts as 0. */
+    cl_mem ids;
+    size_t ids_offset; /* bytes, a multiple of 4 */
+    uint32_t stride;   /* ids from one row to the next, at least the longest row's length */
+    /* [rows]: tokens that a row has now, up to llama_context(), and how many of them, at the end, are new
+     * since the row's last step: all in its first step, or for a new text in its place; 0 leaves the row
+     * out. Tokens may be given up: what comes before the new ones may be shorter than the row was. */
+    const uint32_t *lengths, *fresh;
+    /* float32 [rows, llama_vocab()]: those after each row's last token. A row that is left out keeps what is
+     * there. NULL = none are wanted. */
+    cl_mem logits;
     size_t logits_offset; /* bytes, a multiple of 4 */
     cl_uint n_wait;       /* events to wait for */
     const cl_event *wait_list;
-    cl_event
-        *event; /* NULL, or where the event of the last command goes, owned by the caller; NULL on failure */
+    cl_event *event; /* NULL, or where the last command's event goes, owned by the caller; NULL on failure */
 } llama_step;
 
 /* Enqueue a step. Does not block, and allocates nothing where each row has one new token, but for a row's

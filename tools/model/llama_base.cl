@@ -3,10 +3,10 @@
  * the steps between the matrix products of a prompt. OpenCL C 1.2, no extension.
  *
  * The host defines the model's shape: DIM, HEADS, KV_HEADS, HEAD (values of a head), FF, VOCAB, CONTEXT (a
- * multiple of 16); TYPES, a bit for each type of weights that it has; and of the device: VECTORS, 1 if a
- * work-item has many rows of a matrix; GROUP, work-items a group of the kernels here; COLUMNS, how many
- * columns a pass over a matrix takes; FMA, 1 if the driver says that it is fast; DENORMALS, 1 if they are
- * not flushed.
+ * multiple of 16); TYPES, a bit for each type of weights that products meet, and ALL_TYPES, the
+ * embedding's too; and of the device: VECTORS, 1 if a work-item has many rows of a matrix; GROUP,
+ * work-items a group of the kernels here; COLUMNS, how many columns a pass over a matrix takes; FMA, 1 if
+ * the driver says that it is fast; DENORMALS, 1 if they are not flushed.
  *
  * Sums are of floats, in the order that is written here, so two devices may differ in their last bits, but
  * a column's result does not depend on the others of its batch. */
@@ -15,9 +15,13 @@
 #define FN static inline
 #define TILE LLAMA_TILE
 #define BLOCK LLAMA_BLOCK
-#define QUERY (HEADS * HEAD)    /* rows of the query matrix */
+#define QUERY (HEADS * HEAD)     /* rows of the query matrix */
 #define SHARED (KV_HEADS * HEAD) /* rows of the key matrix, and of the value matrix */
-#define HAS(type) ((TYPES >> (type)) & 1u)
+/* A column's queries, keys and values are tiles one after another: where the latter two begin. */
+#define KEY_TILE (QUERY / TILE)
+#define VALUE_TILE ((QUERY + SHARED) / TILE)
+#define HAS(type) (((TYPES >> (type)) & 1u) != 0u)
+#define KNOWS(type) (((ALL_TYPES >> (type)) & 1u) != 0u)
 #if FMA
 #define MAD(a, b, c) fma(a, b, c)
 #else
@@ -71,19 +75,19 @@ FN void decode_block(const uint type, __global const uchar *block, const uint r,
     const uint unit = unit_of(type);
     __global const uchar *weights = block + 2u * LLAMA_SCALES(type) * TILE;
 
-    if (type == LLAMA_F32) {
+    if (KNOWS(LLAMA_F32) && type == LLAMA_F32) {
         for (uint i = 0; i < BLOCK; i++)
             out[i] = ((__global const float *)weights)[i * TILE + r];
-    } else if (type == LLAMA_F16 || type == LLAMA_BF16) {
+    } else if ((KNOWS(LLAMA_F16) && type == LLAMA_F16) || (KNOWS(LLAMA_BF16) && type == LLAMA_BF16)) {
         for (uint i = 0; i < BLOCK; i++) {
             const ushort bits = two_bytes(weights, 2u * i, r, unit);
             out[i] = type == LLAMA_F16 ? half_float(bits) : bf16_float(bits);
         }
-    } else if (type == LLAMA_Q8_0) {
+    } else if (KNOWS(LLAMA_Q8_0) && type == LLAMA_Q8_0) {
         const float scale = half_float(scale_bits(block, 0, r));
         for (uint i = 0; i < BLOCK; i++)
             out[i] = scale * (float)(char)weights[place(i, r, unit)];
-    } else {
+    } else if (KNOWS(LLAMA_Q4_0) || KNOWS(LLAMA_Q4_1)) {
         const float scale = half_float(scale_bits(block, 0, r));
         const float least = type == LLAMA_Q4_1 ? half_float(scale_bits(block, 1, r)) : -8.0f * scale;
         for (uint i = 0; i < BLOCK / 2u; i++) {
@@ -98,7 +102,7 @@ FN void decode_block(const uint type, __global const uchar *block, const uint r,
 FN void decode_row(const uint type, __global const uchar *matrix, const uint row, const uint block,
                    const uint blocks, float *out)
 {
-    if (type == LLAMA_PLAIN) {
+    if (KNOWS(LLAMA_PLAIN) && type == LLAMA_PLAIN) {
         __global const float *plain = (__global const float *)matrix + ((size_t)row * blocks + block) * BLOCK;
         for (uint i = 0; i < BLOCK; i++)
             out[i] = plain[i];
@@ -167,12 +171,12 @@ FN void put_normed(__global float *operand, const uint t, const float16 x, __glo
 
 /* Column `column` is the token at `position` of row `row`: its embedding, and its entry in the table. An
  * id that the vocabulary lacks counts as 0. */
-FN void begin(__global const int *ids, const uint stride, const uint row, const uint position, const uint column,
-              const uint type, __global const uchar *embedding, __global const float *norm, __global float *x,
-              __global float *operand, __global uint *table)
+FN void begin(__global const int *ids, const uint stride, const uint row, const uint position,
+              const uint column, const uint type, __global const uchar *embedding, __global const float *norm,
+              __global float *x, __global float *operand, __global uint *table)
 {
-    const int id = ids[(size_t)row * stride + position];
-    const uint token = id < 0 || id >= VOCAB ? 0u : (uint)id;
+    const uint id = (uint)ids[(size_t)row * stride + position]; /* a negative one becomes a large one */
+    const uint token = id < VOCAB ? id : 0u;
 
     for (uint b = get_global_id(0); b < DIM / BLOCK; b += get_global_size(0)) {
         float values[BLOCK];
@@ -191,11 +195,12 @@ FN void begin(__global const int *ids, const uint stride, const uint row, const 
 
 /* Columns first, first + 1, ... of `columns` are the given places. ids: [rows, stride] from `offset` on.
  * Global: any number of items, places. */
-__kernel ITEMS(GROUP) void llama_begin_list(
-    __global const int *restrict ids, const ulong offset, const uint stride, const uint16 rows,
-    const uint16 positions, const uint first, const uint columns, const uint type,
-    __global const uchar *restrict embedding, __global const float *restrict norm, __global float *restrict x,
-    __global float *restrict operand, __global uint *restrict table)
+__kernel ITEMS(GROUP) void llama_begin_list(__global const int *restrict ids, const ulong offset,
+                                            const uint stride, const uint16 rows, const uint16 positions,
+                                            const uint first, const uint columns, const uint type,
+                                            __global const uchar *restrict embedding,
+                                            __global const float *restrict norm, __global float *restrict x,
+                                            __global float *restrict operand, __global uint *restrict table)
 {
     const uint i = get_global_id(1);
     uint row[LLAMA_LIST], position[LLAMA_LIST];
@@ -208,10 +213,11 @@ __kernel ITEMS(GROUP) void llama_begin_list(
 
 /* Columns are the places from `start` on of one row, the last of them in column 0. Global: any number of
  * items, columns. */
-__kernel ITEMS(GROUP) void llama_begin_range(
-    __global const int *restrict ids, const ulong offset, const uint stride, const uint row, const uint start,
-    const uint type, __global const uchar *restrict embedding, __global const float *restrict norm,
-    __global float *restrict x, __global float *restrict operand, __global uint *restrict table)
+__kernel ITEMS(GROUP) void llama_begin_range(__global const int *restrict ids, const ulong offset,
+                                             const uint stride, const uint row, const uint start,
+                                             const uint type, __global const uchar *restrict embedding,
+                                             __global const float *restrict norm, __global float *restrict x,
+                                             __global float *restrict operand, __global uint *restrict table)
 {
     const uint i = get_global_id(1), columns = get_global_size(1);
     const uint position = start + (i == 0 ? columns : i) - 1u;
@@ -223,13 +229,15 @@ __kernel ITEMS(GROUP) void llama_begin_range(
 /* ---- Between the products of a prompt ---- */
 
 /* The operand for the matrices that come next. Global: any number of items, columns. */
-__kernel ITEMS(GROUP) void llama_normalize(__global const float *restrict x, __global const float *restrict norm,
+__kernel ITEMS(GROUP) void llama_normalize(__global const float *restrict x,
+                                           __global const float *restrict norm,
                                            __global float *restrict operand)
 {
     const uint column = get_global_id(1);
 
     for (uint t = get_global_id(0); t < DIM / TILE; t += get_global_size(0))
-        put_normed(operand + (size_t)column * LLAMA_OPERAND(DIM), t, vload16(t, x + (size_t)column * DIM), norm);
+        put_normed(operand + (size_t)column * LLAMA_OPERAND(DIM), t, vload16(t, x + (size_t)column * DIM),
+                   norm);
 }
 
 /* Columns as the output matrix takes them, all scaled: out is [columns, DIM]. Global: any number of items,
@@ -289,8 +297,9 @@ FN void put_tile(const uint t, const float16 v, const uint column, const uint ro
 
 /* raw: [columns, QUERY + 2 SHARED], products with the operand that is still to be scaled. Global: any
  * number of items, columns. */
-__kernel ITEMS(GROUP) void llama_store(__global const float *restrict raw, __global const float *restrict operand,
-                                       const float epsilon, __global const uint *restrict table,
+__kernel ITEMS(GROUP) void llama_store(__global const float *restrict raw,
+                                       __global const float *restrict operand, const float epsilon,
+                                       __global const uint *restrict table,
                                        __global const float *restrict turns, __global float *restrict queries,
                                        __global float *restrict keys, __global float *restrict values)
 {
@@ -316,8 +325,9 @@ FN void put_fed(__global float *column, const uint t, const float16 v)
 }
 
 /* raw: [columns, 2 FF], the gate's products and then the other's. Global: any number of items, columns. */
-__kernel ITEMS(GROUP) void llama_gate(__global const float *restrict raw, __global const float *restrict operand,
-                                      const float epsilon, __global float *restrict fed)
+__kernel ITEMS(GROUP) void llama_gate(__global const float *restrict raw,
+                                      __global const float *restrict operand, const float epsilon,
+                                      __global float *restrict fed)
 {
     const uint column = get_global_id(1);
     const float scale = norm_scale(operand + (size_t)column * LLAMA_OPERAND(DIM), epsilon);

@@ -119,6 +119,44 @@ static bool create_kernels(llama *l, model_error *error)
     return ok;
 }
 
+/* "-DDIM=576u ...": what llama_base.cl asks for. */
+static bool write_options(const llama *l, const llama_tensors *tensors, char *text, size_t size,
+                          model_error *error)
+{
+    const llama_shape *s = &l->shape;
+    const uint32_t types = type_bits(tensors, s->layers);
+    const uint32_t all_types = types | type_bit(tensors->embedding) | UINT32_C(1) << LLAMA_PLAIN;
+    cl_device_fp_config config = 0;
+
+    const cl_int code = clGetDeviceInfo(l->device, CL_DEVICE_SINGLE_FP_CONFIG, sizeof config, &config, NULL);
+    if (code != CL_SUCCESS) return llama_fail_cl(error, code, "clGetDeviceInfo CL_DEVICE_SINGLE_FP_CONFIG");
+    const struct {
+        const char *name;
+        uint32_t value;
+    } list[] = {
+        { "DIM", s->dim },
+        { "HEADS", s->heads },
+        { "KV_HEADS", s->kv_heads },
+        { "HEAD", s->head },
+        { "FF", s->ff },
+        { "VOCAB", s->vocab },
+        { "CONTEXT", l->room },
+        { "TYPES", types },
+        { "ALL_TYPES", all_types },
+        { "VECTORS", l->vectors },
+        { "GROUP", l->group },
+        { "SLICES", l->slices },
+        { "COLUMNS", l->pass },
+        { "FMA", (config & CL_FP_FMA) != 0 },
+        { "DENORMALS", (config & CL_FP_DENORM) != 0 },
+    };
+    size_t used = 0;
+    for (size_t i = 0; i < sizeof list / sizeof *list && used < size; i++)
+        used += (size_t)snprintf(text + used, size - used, "%s-D%s=%" PRIu32 "u", i > 0 ? " " : "",
+                                 list[i].name, list[i].value);
+    return true;
+}
+
 bool llama_build(llama *l, const llama_tensors *tensors, const char *cache_dir, model_error *error)
 {
     static const cls_program_source vectors = {
@@ -126,21 +164,9 @@ bool llama_build(llama *l, const llama_tensors *tensors, const char *cache_dir, 
     };
     static const cls_program_source groups = { "llama_groups.cl",
                                                { TEXT(llama_layout), TEXT(llama_base), TEXT(llama_groups) } };
-    const llama_shape *s = &l->shape;
-    cl_device_fp_config float_config = 0;
     char options[OPTIONS_ROOM];
 
-    const cl_int code =
-        clGetDeviceInfo(l->device, CL_DEVICE_SINGLE_FP_CONFIG, sizeof float_config, &float_config, NULL);
-    if (code != CL_SUCCESS) return llama_fail_cl(error, code, "clGetDeviceInfo CL_DEVICE_SINGLE_FP_CONFIG");
-    snprintf(options, sizeof options,
-             "-DDIM=%" PRIu32 "u -DHEADS=%" PRIu32 "u -DKV_HEADS=%" PRIu32 "u -DHEAD=%" PRIu32
-             "u -DFF=%" PRIu32 "u -DVOCAB=%" PRIu32 "u -DCONTEXT=%" PRIu32 "u -DTYPES=0x%" PRIx32
-             "u -DVECTORS=%d -DGROUP=%" PRIu32 " -DSLICES=%" PRIu32 "u -DCOLUMNS=%" PRIu32
-             "u -DFMA=%d -DDENORMALS=%d",
-             s->dim, s->heads, s->kv_heads, s->head, s->ff, s->vocab, l->room, type_bits(tensors, s->layers),
-             l->vectors, l->group, l->slices, l->pass, (float_config & CL_FP_FMA) != 0,
-             (float_config & CL_FP_DENORM) != 0);
+    if (!write_options(l, tensors, options, sizeof options, error)) return false;
     if (cls_program_compile(l->context, l->device, cache_dir, l->vectors ? &vectors : &groups, options,
                             &l->program) != CLSAMPLE_OK) {
         return model_fail(error, "%s", clsample_last_error()->message);

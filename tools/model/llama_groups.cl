@@ -46,7 +46,8 @@ FN void dot_q8(__global const uchar *block, const uint row, const floats *x, con
         const float4 four = convert_float4(as_char4(words[w * TILE + row]));
         for (uint c = 0; c < COLUMNS; c++) {
             floats at = x[c] + b * BLOCK + 4u * w;
-            parts[c] = MAD(four.x, at[0], MAD(four.y, at[1], MAD(four.z, at[2], MAD(four.w, at[3], parts[c]))));
+            parts[c] = MAD(four.x, at[0], MAD(four.y, at[1], parts[c]));
+            parts[c] = MAD(four.z, at[2], MAD(four.w, at[3], parts[c]));
         }
     }
     for (uint c = 0; c < COLUMNS; c++)
@@ -78,10 +79,16 @@ FN void product(const uint type, __global const uchar *matrix, const uint tile, 
         sum[c] = 0.0f;
     for (uint b = slice; b < n / BLOCK; b += SLICES) {
         switch (type) {
+#if HAS(LLAMA_Q4_0) || HAS(LLAMA_Q4_1)
         case LLAMA_Q4_0:
         case LLAMA_Q4_1: dot_q4(type, blocks + b * bytes, row, x, n, b, sum); break;
+#endif
+#if HAS(LLAMA_Q8_0)
         case LLAMA_Q8_0: dot_q8(blocks + b * bytes, row, x, b, sum); break;
+#endif
+#if HAS(LLAMA_F32) || HAS(LLAMA_F16) || HAS(LLAMA_BF16)
         default: dot_float(type, blocks + b * bytes, row, x, b, sum); break;
+#endif
         }
     }
     for (uint c = 0; c < COLUMNS; c++)
@@ -100,7 +107,8 @@ FN void add_slices(__local const float *parts, __local float *totals)
     totals[c * TILE + row] = sum;
 }
 
-FN void take_columns(__global const float *operand, const uint n, const uint first, const uint columns, floats *x)
+FN void take_columns(__global const float *operand, const uint n, const uint first, const uint columns,
+                     floats *x)
 {
     for (uint c = 0; c < COLUMNS; c++)
         x[c] = operand + (size_t)min(first + c, columns - 1u) * LLAMA_OPERAND(n);
@@ -114,22 +122,21 @@ __kernel ITEMS(WORKERS) void llama_query(__global const uchar *restrict query, c
                                          __global const uchar *restrict key, const uint key_type,
                                          __global const uchar *restrict value, const uint value_type,
                                          __global const float *restrict operand, const float epsilon,
-                                         __global const uint *restrict table, __global const float *restrict turns,
+                                         __global const uint *restrict table,
+                                         __global const float *restrict turns,
                                          __global float *restrict queries, __global float *restrict keys,
                                          __global float *restrict values, const uint share)
 {
     __local float parts[COLUMNS * WORKERS], totals[COLUMNS * TILE];
-    const uint tile = get_group_id(0), columns = table[0], column = get_group_id(1) * COLUMNS + get_local_id(0);
+    const uint tile = get_group_id(0), columns = table[0];
+    const uint column = get_group_id(1) * COLUMNS + get_local_id(0);
     floats x[COLUMNS];
 
     take_columns(operand, DIM, get_group_id(1) * COLUMNS, columns, x);
-    if (tile < QUERY / TILE) {
-        product(query_type, query, tile, x, DIM, parts);
-    } else if (tile < (QUERY + SHARED) / TILE) {
-        product(key_type, key, tile - QUERY / TILE, x, DIM, parts);
-    } else {
-        product(value_type, value, tile - (QUERY + SHARED) / TILE, x, DIM, parts);
-    }
+    __global const uchar *matrix = tile < KEY_TILE ? query : tile < VALUE_TILE ? key : value;
+    const uint type = tile < KEY_TILE ? query_type : tile < VALUE_TILE ? key_type : value_type;
+    const uint before = tile < KEY_TILE ? 0u : tile < VALUE_TILE ? KEY_TILE : VALUE_TILE;
+    product(type, matrix, tile - before, x, DIM, parts);
     barrier(CLK_LOCAL_MEM_FENCE);
     add_slices(parts, totals);
     barrier(CLK_LOCAL_MEM_FENCE);
@@ -153,13 +160,14 @@ FN float score_of(floats query, floats keys, const uint position)
 
 #define READERS LLAMA_READERS
 
-/* A group has a head of a column. scratch: [columns, HEADS, CONTEXT], for the scores. Global: HEADS groups,
- * columns. */
+/* The softmax of all scores, which stand in scratch, [columns, HEADS, CONTEXT], meanwhile. A group has a head
+ * of a column. Global: HEADS groups, columns. */
 __kernel ITEMS(READERS) void llama_attention(__global const float *restrict queries,
                                              __global const float *restrict keys,
                                              __global const float *restrict values,
                                              __global const uint *restrict table,
-                                             __global float *restrict attended, __global float *restrict scratch)
+                                             __global float *restrict attended,
+                                             __global float *restrict scratch)
 {
     __local float tops[READERS], totals[READERS], outs[HEAD];
     const uint head = get_group_id(0), column = get_group_id(1), me = get_local_id(0);
@@ -204,7 +212,8 @@ __kernel ITEMS(WORKERS) void llama_add(__global const uchar *restrict matrix, co
                                        const uint share)
 {
     __local float parts[COLUMNS * WORKERS], totals[COLUMNS * TILE];
-    const uint tile = get_group_id(0), columns = table[0], column = get_group_id(1) * COLUMNS + get_local_id(0);
+    const uint tile = get_group_id(0), columns = table[0];
+    const uint column = get_group_id(1) * COLUMNS + get_local_id(0);
     floats in[COLUMNS];
 
     take_columns(operand, n, get_group_id(1) * COLUMNS, columns, in);
@@ -227,21 +236,25 @@ __kernel ITEMS(WORKERS) void llama_feed(__global const uchar *restrict gate, con
                                         __global const uint *restrict table, __global float *restrict fed,
                                         const uint share)
 {
-    __local float gate_parts[COLUMNS * WORKERS], up_parts[COLUMNS * WORKERS];
-    __local float gates[COLUMNS * TILE], ups[COLUMNS * TILE];
-    const uint tile = get_group_id(0), columns = table[0], column = get_group_id(1) * COLUMNS + get_local_id(0);
+    /* Of the gate, then of the other. */
+    __local float parts[2u * COLUMNS * WORKERS], totals[2u * COLUMNS * TILE];
+    const uint tile = get_group_id(0), columns = table[0];
+    const uint column = get_group_id(1) * COLUMNS + get_local_id(0);
     floats x[COLUMNS];
 
     take_columns(operand, DIM, get_group_id(1) * COLUMNS, columns, x);
-    product(gate_type, gate, tile, x, DIM, gate_parts);
-    product(up_type, up, tile, x, DIM, up_parts);
+    for (uint i = 0; i < 2u; i++)
+        product(i == 0 ? gate_type : up_type, i == 0 ? gate : up, tile, x, DIM,
+                parts + i * COLUMNS * WORKERS);
     barrier(CLK_LOCAL_MEM_FENCE);
-    add_slices(gate_parts, gates);
-    add_slices(up_parts, ups);
+    add_slices(parts, totals);
+    add_slices(parts + COLUMNS * WORKERS, totals + COLUMNS * TILE);
     barrier(CLK_LOCAL_MEM_FENCE);
     if (get_local_id(0) < COLUMNS && column < columns) {
         const float scale = norm_scale(operand + (size_t)column * LLAMA_OPERAND(DIM), epsilon);
-        const float16 v = swiglu(vload16(get_local_id(0), gates) * scale, vload16(get_local_id(0), ups) * scale);
+        const float16 gate_sum = vload16(get_local_id(0), totals);
+        const float16 up_sum = vload16(COLUMNS + get_local_id(0), totals);
+        const float16 v = swiglu(gate_sum * scale, up_sum * scale);
         put_fed(fed + (size_t)column * LLAMA_OPERAND(FF), tile, v);
     }
 }
@@ -249,8 +262,9 @@ __kernel ITEMS(WORKERS) void llama_feed(__global const uchar *restrict gate, con
 /* Global: a group for each 16 of VOCAB, groups for the columns. */
 __kernel ITEMS(WORKERS) void llama_head(__global const uchar *restrict matrix, const uint type,
                                         __global const float *restrict operand, const float epsilon,
-                                        __global const uint *restrict table, const uint share, const uint columns,
-                                        __global float *restrict logits, const ulong offset)
+                                        __global const uint *restrict table, const uint share,
+                                        const uint columns, __global float *restrict logits,
+                                        const ulong offset)
 {
     __local float parts[COLUMNS * WORKERS], totals[COLUMNS * TILE];
     const uint tile = get_group_id(0), me = get_local_id(0);

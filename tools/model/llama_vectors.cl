@@ -7,6 +7,9 @@
 
 typedef __global const float *floats;
 
+/* Where vectors are registers, and not loops of their own. */
+#define UNROLL (GROUP == 1)
+
 /* The float16 with these bits, in vectors. */
 FN float16 half_floats(const ushort16 half_bits)
 {
@@ -33,18 +36,23 @@ FN void dot_q4(const uint type, __global const uchar *block, const floats *x, co
         const float16 least = type == LLAMA_Q4_1 ? half_floats(vload16(1, scales)) : -8.0f * scale;
         float16 low[COLUMNS], high[COLUMNS];
 
+#pragma unroll
         for (uint c = 0; c < COLUMNS; c++)
             low[c] = high[c] = 0.0f;
+#if UNROLL
 #pragma unroll
+#endif
         for (uint j = 0; j < BLOCK / 2u; j++) {
             const uint16 two = convert_uint16(vload16(j, weights));
             const float16 first = convert_float16(as_int16(two & 15u));
             const float16 second = convert_float16(as_int16(two >> 4));
+#pragma unroll
             for (uint c = 0; c < COLUMNS; c++) {
                 low[c] = MAD(first, (float16)(x[c][b * BLOCK + j]), low[c]);
                 high[c] = MAD(second, (float16)(x[c][b * BLOCK + BLOCK / 2u + j]), high[c]);
             }
         }
+#pragma unroll
         for (uint c = 0; c < COLUMNS; c++) {
             const float total = x[c][n + 2u * b] + x[c][n + 2u * b + 1u];
             sum[c] = MAD(scale, low[c] + high[c], MAD(least, (float16)(total), sum[c]));
@@ -61,17 +69,22 @@ FN void dot_q8(__global const uchar *block, const floats *x, const uint n, float
         __global const char *weights = (__global const char *)block + 2u * TILE;
         float16 even[COLUMNS], odd[COLUMNS];
 
+#pragma unroll
         for (uint c = 0; c < COLUMNS; c++)
             even[c] = odd[c] = 0.0f;
+#if UNROLL
 #pragma unroll
+#endif
         for (uint j = 0; j < BLOCK; j += 2u) {
             const float16 first = convert_float16(vload16(j, weights));
             const float16 second = convert_float16(vload16(j + 1u, weights));
+#pragma unroll
             for (uint c = 0; c < COLUMNS; c++) {
                 even[c] = MAD(first, (float16)(x[c][b * BLOCK + j]), even[c]);
                 odd[c] = MAD(second, (float16)(x[c][b * BLOCK + j + 1u]), odd[c]);
             }
         }
+#pragma unroll
         for (uint c = 0; c < COLUMNS; c++)
             sum[c] = MAD(scale, even[c] + odd[c], sum[c]);
     }
@@ -90,16 +103,19 @@ FN void dot_float(const uint type, __global const uchar *weights, const floats *
 {
     float16 even[COLUMNS], odd[COLUMNS];
 
+#pragma unroll
     for (uint c = 0; c < COLUMNS; c++)
         even[c] = odd[c] = 0.0f;
     for (uint j = 0; j < n; j += 2u) {
         const float16 first = float_weights(type, weights, j);
         const float16 second = float_weights(type, weights, j + 1u);
+#pragma unroll
         for (uint c = 0; c < COLUMNS; c++) {
             even[c] = MAD(first, (float16)(x[c][j]), even[c]);
             odd[c] = MAD(second, (float16)(x[c][j + 1u]), odd[c]);
         }
     }
+#pragma unroll
     for (uint c = 0; c < COLUMNS; c++)
         sum[c] += even[c] + odd[c];
 }
@@ -111,6 +127,7 @@ FN void product(const uint type, __global const uchar *matrix, const uint tile, 
 {
     __global const uchar *block = matrix + (size_t)tile * (n / BLOCK) * LLAMA_BLOCK_BYTES(type);
 
+#pragma unroll
     for (uint c = 0; c < COLUMNS; c++)
         sum[c] = 0.0f;
     switch (type) {
@@ -137,8 +154,10 @@ FN void product(const uint type, __global const uchar *matrix, const uint tile, 
 
 /* Columns first, first + 1, ... of an operand of n values; past the last of them the last again, whose
  * result is not used. */
-FN void take_columns(__global const float *operand, const uint n, const uint first, const uint columns, floats *x)
+FN void take_columns(__global const float *operand, const uint n, const uint first, const uint columns,
+                     floats *x)
 {
+#pragma unroll
     for (uint c = 0; c < COLUMNS; c++)
         x[c] = operand + (size_t)min(first + c, columns - 1u) * LLAMA_OPERAND(n);
 }
@@ -148,9 +167,10 @@ __kernel ITEMS(GROUP) void llama_query(__global const uchar *restrict query, con
                                        __global const uchar *restrict key, const uint key_type,
                                        __global const uchar *restrict value, const uint value_type,
                                        __global const float *restrict operand, const float epsilon,
-                                       __global const uint *restrict table, __global const float *restrict turns,
-                                       __global float *restrict queries, __global float *restrict keys,
-                                       __global float *restrict values, const uint share)
+                                       __global const uint *restrict table,
+                                       __global const float *restrict turns, __global float *restrict queries,
+                                       __global float *restrict keys, __global float *restrict values,
+                                       const uint share)
 {
     const uint columns = table[0], begin = get_global_id(0) * share;
     const uint end = min(begin + share, (uint)(QUERY + 2u * SHARED) / TILE);
@@ -160,18 +180,15 @@ __kernel ITEMS(GROUP) void llama_query(__global const uchar *restrict query, con
     for (uint first = 0; first < columns; first += COLUMNS) {
         take_columns(operand, DIM, first, columns, x);
         for (uint t = begin; t < end; t++) {
-            if (t < QUERY / TILE) {
-                product(query_type, query, t, x, DIM, sum);
-            } else if (t < (QUERY + SHARED) / TILE) {
-                product(key_type, key, t - QUERY / TILE, x, DIM, sum);
-            } else {
-                product(value_type, value, t - (QUERY + SHARED) / TILE, x, DIM, sum);
-            }
+            __global const uchar *matrix = t < KEY_TILE ? query : t < VALUE_TILE ? key : value;
+            const uint type = t < KEY_TILE ? query_type : t < VALUE_TILE ? key_type : value_type;
+            const uint before = t < KEY_TILE ? 0u : t < VALUE_TILE ? KEY_TILE : VALUE_TILE;
+            product(type, matrix, t - before, x, DIM, sum);
             for (uint c = 0; c < COLUMNS && first + c < columns; c++) {
                 const uint row = table[LLAMA_TABLE_ROW(first + c)];
                 const uint position = table[LLAMA_TABLE_POSITION(first + c)];
-                put_tile(t, sum[c] * norm_scale(x[c], epsilon), first + c, row, position, turns, queries, keys,
-                         values);
+                put_tile(t, sum[c] * norm_scale(x[c], epsilon), first + c, row, position, turns, queries,
+                         keys, values);
             }
         }
     }
@@ -205,7 +222,8 @@ FN float16 scores(floats query, floats keys)
 __kernel ITEMS(GROUP) void llama_attention(__global const float *restrict queries,
                                            __global const float *restrict keys,
                                            __global const float *restrict values,
-                                           __global const uint *restrict table, __global float *restrict attended,
+                                           __global const uint *restrict table,
+                                           __global float *restrict attended,
                                            __global float *restrict scratch)
 {
     const uint head = get_global_id(0), column = get_global_id(1);
@@ -253,7 +271,8 @@ __kernel ITEMS(GROUP) void llama_add(__global const uchar *restrict matrix, cons
                                      __global const float *restrict norm, __global float *restrict normed,
                                      const uint share)
 {
-    const uint columns = table[0], begin = get_global_id(0) * share, end = min(begin + share, (uint)DIM / TILE);
+    const uint columns = table[0], begin = get_global_id(0) * share;
+    const uint end = min(begin + share, (uint)DIM / TILE);
     floats in[COLUMNS];
     float16 sum[COLUMNS];
 
@@ -278,18 +297,20 @@ __kernel ITEMS(GROUP) void llama_feed(__global const uchar *restrict gate, const
                                       __global const uint *restrict table, __global float *restrict fed,
                                       const uint share)
 {
-    const uint columns = table[0], begin = get_global_id(0) * share, end = min(begin + share, (uint)FF / TILE);
+    const uint columns = table[0], begin = get_global_id(0) * share;
+    const uint end = min(begin + share, (uint)FF / TILE);
     floats x[COLUMNS];
-    float16 opened[COLUMNS], sum[COLUMNS];
+    float16 sums[2u * COLUMNS]; /* of the gate, then of the other: one call for both halves the code */
 
     for (uint first = 0; first < columns; first += COLUMNS) {
         take_columns(operand, DIM, first, columns, x);
         for (uint t = begin; t < end; t++) {
-            product(gate_type, gate, t, x, DIM, opened);
-            product(up_type, up, t, x, DIM, sum);
+            for (uint i = 0; i < 2u; i++)
+                product(i == 0 ? gate_type : up_type, i == 0 ? gate : up, t, x, DIM, sums + i * COLUMNS);
             for (uint c = 0; c < COLUMNS && first + c < columns; c++) {
                 const float scale = norm_scale(x[c], epsilon);
-                put_fed(fed + (size_t)(first + c) * LLAMA_OPERAND(FF), t, swiglu(opened[c] * scale, sum[c] * scale));
+                const float16 v = swiglu(sums[c] * scale, sums[COLUMNS + c] * scale);
+                put_fed(fed + (size_t)(first + c) * LLAMA_OPERAND(FF), t, v);
             }
         }
     }
@@ -298,8 +319,8 @@ __kernel ITEMS(GROUP) void llama_feed(__global const uchar *restrict gate, const
 /* Logits of the first `columns` columns; each goes to its row. Global: items for the tiles of VOCAB. */
 __kernel ITEMS(GROUP) void llama_head(__global const uchar *restrict matrix, const uint type,
                                       __global const float *restrict operand, const float epsilon,
-                                      __global const uint *restrict table, const uint share, const uint columns,
-                                      __global float *restrict logits, const ulong offset)
+                                      __global const uint *restrict table, const uint share,
+                                      const uint columns, __global float *restrict logits, const ulong offset)
 {
     const uint begin = get_global_id(0) * share, end = min(begin + share, (uint)(VOCAB + TILE - 1u) / TILE);
     floats x[COLUMNS];
@@ -329,7 +350,8 @@ __kernel ITEMS(GROUP) void llama_unpack(__global const uchar *restrict matrix, c
     const uint scales = LLAMA_SCALES(type);
 
     for (uint b = get_global_id(0); b < n / BLOCK; b += get_global_size(0)) {
-        __global const uchar *block = matrix + ((size_t)(first + tile) * (n / BLOCK) + b) * LLAMA_BLOCK_BYTES(type);
+        __global const uchar *block =
+            matrix + ((size_t)(first + tile) * (n / BLOCK) + b) * LLAMA_BLOCK_BYTES(type);
         __global const uchar *weights = block + 2u * scales * TILE;
         __global float *to = out + (size_t)b * BLOCK * width * TILE;
         float16 scale = 1.0f, least = 0.0f;
@@ -339,7 +361,7 @@ __kernel ITEMS(GROUP) void llama_unpack(__global const uchar *restrict matrix, c
         if (type == LLAMA_Q4_0) least = -8.0f * scale;
         for (uint j = 0; j < BLOCK; j++) {
             float16 v;
-            if (type == LLAMA_Q8_0) {
+            if (HAS(LLAMA_Q8_0) && type == LLAMA_Q8_0) {
                 v = convert_float16(vload16(j, (__global const char *)weights));
 #if HAS(LLAMA_F32) || HAS(LLAMA_F16) || HAS(LLAMA_BF16)
             } else if (scales == 0u) {
