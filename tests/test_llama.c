@@ -28,10 +28,10 @@ static const tiny_shape shapes[] = {
       .head = 16,
       .ff = 64,
       .vocab = 61,
-      .context = 70,
+      .context = 300,
       .rope = 16,
       .base = 10000.0f,
-      .types = { 2, 3, 8, 1, 30, 0 } },
+      .types = { 0, 8, 2, 3, 1, 30 } },
     { .name = "one key head, part of it turned, divisors, scaled positions, one matrix at both ends",
       .layers = 2,
       .dim = 96,
@@ -40,7 +40,7 @@ static const tiny_shape shapes[] = {
       .head = 32,
       .ff = 160,
       .vocab = 290,
-      .context = 70,
+      .context = 300,
       .rope = 20,
       .base = 500.0f,
       .scaling = 2.0f,
@@ -55,23 +55,11 @@ static const tiny_shape shapes[] = {
       .head = 16,
       .ff = 32,
       .vocab = 273,
-      .context = 70,
+      .context = 300,
       .rope = 16,
       .base = 10000.0f,
       .tied = true,
       .types = { 0, 0, 0, 0, 0, 0 } },
-    { .name = "float32 at the end",
-      .layers = 1,
-      .dim = 32,
-      .heads = 2,
-      .kv_heads = 1,
-      .head = 16,
-      .ff = 64,
-      .vocab = 280,
-      .context = 70,
-      .rope = 16,
-      .base = 10000.0f,
-      .types = { 0, 0, 3, 3, 1, 8 } },
 };
 
 static const struct setting {
@@ -216,7 +204,9 @@ static double check_step(const session *s, const char *what)
 static bool is_left_out(const struct setting *setting, const tiny_shape *shape)
 {
     if (dev.speed == SPEED_SIMULATED && setting->gemm_from != LLAMA_NO_GEMM) return true;
-    return test_scaled("shapes", 4, 2, 2) < 4 && shape != &shapes[0] && shape != &shapes[2];
+    /* Of all shapes: the first, then the third. */
+    const uint32_t taken = test_scaled("shapes", COUNT(shapes), 2, 1);
+    return taken < COUNT(shapes) && shape != &shapes[0] && (taken < 2 || shape != &shapes[2]);
 }
 
 /* ---- Tests ---- */
@@ -256,7 +246,7 @@ START_TEST(one_by_one)
 {
     const struct setting *setting = &settings[_i];
     const llama_options options = { .rows = ROWS, .form = setting->form, .gemm_from = setting->gemm_from };
-    const uint32_t all = test_scaled("tokens", 70, 40, 18);
+    const uint32_t all = test_scaled("tokens of a text", 70, 40, 18);
 
     if (is_left_out(setting, &shapes[0])) return;
     tiny_model tiny = tiny_model_make(&shapes[0], 7);
@@ -275,6 +265,29 @@ START_TEST(one_by_one)
     append(&s, 0, 4);
     run_step(&s);
     check_step(&s, "gone back");
+    close_session(&s);
+    tiny_model_free(&tiny);
+}
+END_TEST
+
+/* Prompts of several chunks, which end with a whole one, with a few tokens, and with one. */
+START_TEST(long_prompts)
+{
+    static const uint32_t lengths[ROWS] = { 256, 290, 257, 100 };
+    const struct setting *setting = &settings[_i];
+    const llama_options options = { .rows = ROWS, .form = setting->form, .gemm_from = setting->gemm_from };
+
+    if (test_scaled("long prompts", 4, 0, 0) == 0) return;
+    tiny_model tiny = tiny_model_make(&shapes[0], 16);
+    session s = open_session(&tiny, &options);
+    for (uint32_t r = 0; r < ROWS; r++)
+        append(&s, r, lengths[r]);
+    run_step(&s);
+    check_step(&s, "long prompts");
+    for (uint32_t r = 0; r < ROWS; r++)
+        append(&s, r, 1);
+    run_step(&s);
+    check_step(&s, "after long prompts");
     close_session(&s);
     tiny_model_free(&tiny);
 }
@@ -412,11 +425,11 @@ END_TEST
 
 START_TEST(sizes)
 {
-    const llama_options options = { .rows = ROWS, .context = 66 };
+    const llama_options options = { .rows = ROWS, .context = 290 };
     tiny_model tiny = tiny_model_make(&shapes[0], 13);
     session s = open_session(&tiny, &options);
 
-    ck_assert_uint_eq(llama_context(s.model), 66);
+    ck_assert_uint_eq(llama_context(s.model), 290);
     ck_assert_uint_ge(llama_device_bytes(s.model), llama_weight_bytes(s.model));
     /* As in the file but for the rounding of matrices to 16 rows. */
     ck_assert_uint_ge(llama_weight_bytes(s.model), tiny.file.size / 2);
@@ -446,8 +459,8 @@ START_TEST(wrong_steps)
     session s = open_session(&tiny, &options);
     llama_step step = step_of(&s);
 
-    s.lengths[1] = 71, s.fresh[1] = 71;
-    refuses_step(&s, &step, "row 1 has 71 tokens; up to 70 are allowed");
+    s.lengths[1] = 301, s.fresh[1] = 301;
+    refuses_step(&s, &step, "row 1 has 301 tokens; up to 300 are allowed");
     s.lengths[1] = 3, s.fresh[1] = 4;
     refuses_step(&s, &step, "row 1 has 3 tokens, 4 of them new");
     s.fresh[1] = 2;
@@ -490,8 +503,8 @@ START_TEST(wrong_options)
 
     refuses_options(&tiny, dev.queue, (llama_options){ .rows = 1025 },
                     "a model of 1025 rows; up to 1024 are allowed");
-    refuses_options(&tiny, dev.queue, (llama_options){ .context = 71 },
-                    "tiny.gguf: a context of 71 tokens; the model allows up to 70");
+    refuses_options(&tiny, dev.queue, (llama_options){ .context = 301 },
+                    "tiny.gguf: a context of 301 tokens; the model allows up to 300");
     if (code == CL_SUCCESS) {
         refuses_options(&tiny, queue, (llama_options){ 0 }, "the queue is out-of-order");
         ck_cl(clReleaseCommandQueue(queue));
@@ -509,6 +522,7 @@ static Suite *suite(void)
     tcase_set_timeout(t, 0); /* ctest has one */
     tcase_add_loop_test(t, like_the_textbook, 0, (int)(COUNT(shapes) * COUNT(settings)));
     tcase_add_loop_test(t, one_by_one, 0, (int)COUNT(settings));
+    tcase_add_loop_test(t, long_prompts, 0, (int)COUNT(settings));
     tcase_add_loop_test(t, neighbours_do_not_matter, 0, (int)COUNT(settings));
     tcase_add_loop_test(t, many_rows, 0, 2);
     tcase_add_test(t, strange_ids);

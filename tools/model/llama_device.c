@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #define OPTIONS_ROOM 512 /* bytes */
 
@@ -157,6 +158,16 @@ static bool write_options(const llama *l, const llama_tensors *tensors, char *te
     return true;
 }
 
+/* PoCL keeps what it compiles by itself, and asked for a program's binary it compiles every kernel once
+ * more, for groups of any size: 8 s at the first start instead of 4. */
+static bool keeps_binaries(const llama *l)
+{
+    char version[256] = "";
+
+    return clGetDeviceInfo(l->device, CL_DEVICE_VERSION, sizeof version - 1, version, NULL) == CL_SUCCESS &&
+           strstr(version, "PoCL") != NULL;
+}
+
 bool llama_build(llama *l, const llama_tensors *tensors, const char *cache_dir, model_error *error)
 {
     static const cls_program_source vectors = {
@@ -167,8 +178,8 @@ bool llama_build(llama *l, const llama_tensors *tensors, const char *cache_dir, 
     char options[OPTIONS_ROOM];
 
     if (!write_options(l, tensors, options, sizeof options, error)) return false;
-    if (cls_program_compile(l->context, l->device, cache_dir, l->vectors ? &vectors : &groups, options,
-                            &l->program) != CLSAMPLE_OK) {
+    if (cls_program_compile(l->context, l->device, keeps_binaries(l) ? NULL : cache_dir,
+                            l->vectors ? &vectors : &groups, options, &l->program) != CLSAMPLE_OK) {
         return model_fail(error, "%s", clsample_last_error()->message);
     }
     return create_kernels(l, error);
