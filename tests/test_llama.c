@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* The largest difference of a logit, all of which are about as large as 1. Each is a sum of some hundred
  * products in float32 (2^-24 each), and so is what goes into them, a dozen times over: 100 * 12 * 2^-24 =
@@ -439,7 +440,58 @@ START_TEST(sizes)
 }
 END_TEST
 
-/* ---- What is refused ---- */
+/* ---- What is refused, and what is left ---- */
+
+static void refuses_options(const tiny_model *tiny, cl_command_queue queue, llama_options options,
+                            const char *part)
+{
+    gguf *file = NULL;
+    llama *model = NULL;
+
+    ck_assert(gguf_open_memory(tiny->file.bytes, tiny->file.size, "tiny.gguf", &file, &error));
+    ck_assert_msg(!llama_open(file, dev.context, dev.id, queue, &options, &model, &error), "not refused: %s",
+                  part);
+    ck_assert_msg(!model && strstr(error.message, part) != NULL, "\"%s\" lacks \"%s\"", error.message, part);
+    gguf_close(file);
+}
+
+static cl_uint references(void)
+{
+    cl_uint count = 0;
+
+    ck_cl(clFinish(dev.queue));
+    ck_cl(clGetContextInfo(dev.context, CL_CONTEXT_REFERENCE_COUNT, sizeof count, &count, NULL));
+    return count;
+}
+
+/* Some drivers let go of a command's objects a little after the command has ended. */
+static void wait_for_references(cl_uint wanted)
+{
+    const struct timespec moment = { 0, 10000000 };
+
+    for (int i = 0; i < 500 && references() != wanted; i++)
+        (void)nanosleep(&moment, NULL);
+    ck_assert_uint_eq(references(), wanted);
+}
+
+/* Each OpenCL object holds its context: none is left of a model that was closed, or could not be opened. */
+START_TEST(gives_all_back)
+{
+    const llama_options options = { .rows = ROWS };
+    tiny_model tiny = tiny_model_make(&shapes[0], 17);
+    const cl_uint before = references();
+
+    session s = open_session(&tiny, &options);
+    append(&s, 0, 3);
+    run_step(&s);
+    ck_assert_uint_gt(references(), before);
+    close_session(&s);
+    wait_for_references(before);
+    refuses_options(&tiny, dev.queue, (llama_options){ .rows = 1025 }, "1025 rows");
+    wait_for_references(before);
+    tiny_model_free(&tiny);
+}
+END_TEST
 
 static void refuses_step(const session *s, const llama_step *step, const char *part)
 {
@@ -481,19 +533,6 @@ START_TEST(wrong_steps)
 }
 END_TEST
 
-static void refuses_options(const tiny_model *tiny, cl_command_queue queue, llama_options options,
-                            const char *part)
-{
-    gguf *file = NULL;
-    llama *model = NULL;
-
-    ck_assert(gguf_open_memory(tiny->file.bytes, tiny->file.size, "tiny.gguf", &file, &error));
-    ck_assert_msg(!llama_open(file, dev.context, dev.id, queue, &options, &model, &error), "not refused: %s",
-                  part);
-    ck_assert_msg(!model && strstr(error.message, part) != NULL, "\"%s\" lacks \"%s\"", error.message, part);
-    gguf_close(file);
-}
-
 START_TEST(wrong_options)
 {
     cl_int code = CL_SUCCESS;
@@ -529,6 +568,7 @@ static Suite *suite(void)
     tcase_add_test(t, waits_and_events);
     tcase_add_test(t, without_logits);
     tcase_add_test(t, sizes);
+    tcase_add_test(t, gives_all_back);
     tcase_add_test(t, wrong_steps);
     tcase_add_test(t, wrong_options);
     suite_add_tcase(s, t);

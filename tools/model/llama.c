@@ -263,8 +263,9 @@ void llama_close(llama *l)
     cl_mem *const mems[] = { &w->table,   &w->x,   &w->normed,  &w->queries, &w->attended, &w->fed,
                              &w->scores,  &w->raw, &w->weights, &l->norm,    &l->turns,    &l->embedding.mem,
                              &l->head.mem };
-    cl_kernel *const kernels[] = { &k->begin_list, &k->begin_range, &k->normalize, &k->store, &k->gate,
-                                   &k->unpack,     &k->scale,       &k->head,      &k->pack };
+    cl_kernel *const kernels[] = { &k->begin_list, &k->begin_range,  &k->normalize, &k->store,
+                                   &k->gate,       &k->unpack,       &k->scale,     &k->head,
+                                   &k->pack,       &k->attend_prompt };
 
     for (uint32_t i = 0; l->layer && i < l->shape.layers; i++)
         close_layer(&l->layer[i]);

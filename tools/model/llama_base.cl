@@ -78,7 +78,7 @@ FN void decode_block(const uint type, __global const uchar *block, const uint r,
     if (KNOWS(LLAMA_F32) && type == LLAMA_F32) {
         for (uint i = 0; i < BLOCK; i++)
             out[i] = ((__global const float *)weights)[i * TILE + r];
-    } else if ((KNOWS(LLAMA_F16) && type == LLAMA_F16) || (KNOWS(LLAMA_BF16) && type == LLAMA_BF16)) {
+    } else if ((KNOWS(LLAMA_F16) | KNOWS(LLAMA_BF16)) && (type == LLAMA_F16 || type == LLAMA_BF16)) {
         for (uint i = 0; i < BLOCK; i++) {
             const ushort bits = two_bytes(weights, 2u * i, r, unit);
             out[i] = type == LLAMA_F16 ? half_float(bits) : bf16_float(bits);
@@ -87,7 +87,7 @@ FN void decode_block(const uint type, __global const uchar *block, const uint r,
         const float scale = half_float(scale_bits(block, 0, r));
         for (uint i = 0; i < BLOCK; i++)
             out[i] = scale * (float)(char)weights[place(i, r, unit)];
-    } else if (KNOWS(LLAMA_Q4_0) || KNOWS(LLAMA_Q4_1)) {
+    } else if (KNOWS(LLAMA_Q4_0) | KNOWS(LLAMA_Q4_1)) {
         const float scale = half_float(scale_bits(block, 0, r));
         const float least = type == LLAMA_Q4_1 ? half_float(scale_bits(block, 1, r)) : -8.0f * scale;
         for (uint i = 0; i < BLOCK / 2u; i++) {

@@ -107,7 +107,8 @@ static bool create_kernels(llama *l, model_error *error)
               create_kernel(l, "llama_unpack", &k->unpack, error) &&
               create_kernel(l, "llama_scale", &k->scale, error) &&
               create_kernel(l, "llama_head", &k->head, error) &&
-              create_kernel(l, "llama_pack", &k->pack, error);
+              create_kernel(l, "llama_pack", &k->pack, error) &&
+              (!l->vectors || create_kernel(l, "llama_attention_prompt", &k->attend_prompt, error));
 
     for (uint32_t i = 0; i < l->shape.layers && ok; i++) {
         llama_layer *layer = &l->layer[i];

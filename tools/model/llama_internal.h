@@ -65,6 +65,7 @@ typedef struct llama_layer {
 /* Kernels that are not a layer's own; arguments are set with each call. */
 typedef struct llama_kernels {
     cl_kernel begin_list, begin_range, normalize, store, gate, unpack, scale, head, pack;
+    cl_kernel attend_prompt; /* vectors alone */
 } llama_kernels;
 
 /* Work that is under way, for `columns` tokens at a time. */

@@ -51,6 +51,8 @@
 
 /* Columns that one launch of llama_begin_list takes. */
 #define LLAMA_LIST 16u
+/* Columns that an item of llama_attention_prompt takes, with vectors. */
+#define LLAMA_TOGETHER 4u
 /* Work-items of a group of llama_attention, in groups. */
 #define LLAMA_READERS 64u
 

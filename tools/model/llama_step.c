@@ -235,6 +235,21 @@ static bool normalize(stepper *s, cl_mem norm, uint32_t columns)
            launch_parts(s, l->kernels.normalize, l->shape.dim / LLAMA_TILE, columns);
 }
 
+/* The attention of columns that are one row's. */
+static bool launch_attention_prompt(stepper *s, const llama_layer *y, uint32_t columns)
+{
+    llama *l = s->l;
+    llama_work *w = &l->work;
+    const size_t items = (columns + LLAMA_TOGETHER - 1) / LLAMA_TOGETHER;
+    const llama_argument arguments[] = { LLAMA_ARG(w->queries), LLAMA_ARG(y->keys),     LLAMA_ARG(y->values),
+                                         LLAMA_ARG(w->table),   LLAMA_ARG(w->attended), LLAMA_ARG(w->scores),
+                                         LLAMA_ARGS_END };
+
+    if (!l->vectors) return launch_attention(s, y, columns);
+    return llama_set(l->kernels.attend_prompt, arguments, s->error) &&
+           llama_launch(l, l->kernels.attend_prompt, l->shape.heads, items, l->group, s->error);
+}
+
 static bool attend_prompt(stepper *s, const llama_layer *y, uint32_t columns)
 {
     llama *l = s->l;
@@ -251,7 +266,7 @@ static bool attend_prompt(stepper *s, const llama_layer *y, uint32_t columns)
            multiply(s, &y->value, w->normed, columns, w->raw, width, queries + shared, false) &&
            llama_set(l->kernels.store, arguments, s->error) &&
            launch_parts(s, l->kernels.store, width / LLAMA_TILE, columns) &&
-           launch_attention(s, y, columns) &&
+           launch_attention_prompt(s, y, columns) &&
            multiply(s, &y->output, w->attended, columns, w->x, a->dim, 0, true);
 }
 

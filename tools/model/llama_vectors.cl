@@ -7,6 +7,9 @@
 
 typedef __global const float *floats;
 
+/* Columns of a prompt that share the keys and values which are read. */
+#define TOGETHER LLAMA_TOGETHER
+
 /* Where vectors are registers, and not loops of their own. */
 #define UNROLL (GROUP == 1)
 
@@ -203,22 +206,114 @@ FN float max16(const float16 v)
     return fmax(c.x, c.y);
 }
 
-/* How a query meets 16 keys. */
-FN float16 scores(floats query, floats keys)
-{
-    float16 a = 0.0f, b = 0.0f, c = 0.0f, d = 0.0f;
+/* A query's softmax, of the scores as they come: what is summed so far is scaled anew when a larger score
+ * appears (Milakov and Gimelshein, arXiv:1805.02867). */
+typedef struct softmax {
+    float16 sum[HEAD / TILE]; /* of the values, each times its weight */
+    float16 weights;          /* their sum, in 16 parts */
+    float top;                /* the largest score so far */
+} softmax;
 
-    for (uint i = 0; i < HEAD; i += 4u) {
-        a = MAD(vload16(i, keys), (float16)(query[i]), a);
-        b = MAD(vload16(i + 1u, keys), (float16)(query[i + 1u]), b);
-        c = MAD(vload16(i + 2u, keys), (float16)(query[i + 2u]), c);
-        d = MAD(vload16(i + 3u, keys), (float16)(query[i + 3u]), d);
+/* How n queries meet 16 keys: TOGETHER sums at a time, however many queries they are for. Loops have a
+ * fixed end here and below, so that they can be unrolled before `n` is known. */
+FN void score(const uint n, const floats *queries, floats keys, float16 *scores)
+{
+    const uint sums = TOGETHER / n; /* of a query */
+    float16 sum[TOGETHER];
+
+#pragma unroll
+    for (uint i = 0; i < TOGETHER; i++)
+        sum[i] = 0.0f;
+    for (uint at = 0; at < HEAD; at += sums) {
+#pragma unroll
+        for (uint i = 0; i < TOGETHER; i++) {
+            const uint query = i / sums, value = at + i % sums;
+            sum[i] = MAD(vload16(value, keys), (float16)(queries[query][value]), sum[i]);
+        }
     }
-    return ((a + b) + (c + d)) * (1.0f / sqrt((float)HEAD));
+#pragma unroll
+    for (uint i = 0; i < TOGETHER; i++)
+        scores[i / sums] = i % sums == 0 ? sum[i] : scores[i / sums] + sum[i];
+#pragma unroll
+    for (uint q = 0; q < TOGETHER; q++)
+        if (q < n) scores[q] *= 1.0f / sqrt((float)HEAD);
 }
 
-/* Softmax of the scores as they come: what is summed so far is scaled anew when a larger score appears
- * (Milakov and Gimelshein, arXiv:1805.02867). Global: HEADS, rounded up to a whole group, columns. */
+/* 16 more scores, of which the first `count` are wanted; their weights. */
+FN void take_scores(softmax *s, const float16 scores, const uint count, float *weights)
+{
+    const uint16 lanes = (uint16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const float16 wanted = select(scores, (float16)(-INFINITY), lanes >= count);
+    const float largest = max16(wanted);
+
+    if (largest > s->top) {
+        const float shrink = exp(s->top - largest);
+#pragma unroll
+        for (uint i = 0; i < HEAD / TILE; i++)
+            s->sum[i] *= shrink;
+        s->weights *= shrink;
+        s->top = largest;
+    }
+    const float16 weight = exp(wanted - s->top);
+    s->weights += weight;
+    vstore16(weight, 0, weights);
+}
+
+/* A head of n columns of one row, n dividing TOGETHER: the keys and values are read once for all of them.
+ * Past the last column it is the last again. */
+FN void attend(const uint n, const uint head, const uint first, const uint columns,
+               __global const float *all_queries, __global const float *keys, __global const float *values,
+               __global const uint *table, __global float *attended)
+{
+    const size_t cache = cache_at(table[LLAMA_TABLE_ROW(first)], head / (HEADS / KV_HEADS));
+    softmax s[TOGETHER];
+    floats queries[TOGETHER];
+    float weights[TOGETHER][TILE];
+    float16 scores[TOGETHER];
+    uint ends[TOGETHER], end = 0;
+
+#pragma unroll
+    for (uint q = 0; q < TOGETHER; q++) {
+        if (q >= n) continue;
+        const uint column = min(first + q, columns - 1u);
+        queries[q] = all_queries + (size_t)column * QUERY + head * HEAD;
+        ends[q] = table[LLAMA_TABLE_POSITION(column)] + 1u;
+        end = max(end, ends[q]);
+        s[q].top = -INFINITY;
+        s[q].weights = 0.0f;
+#pragma unroll
+        for (uint i = 0; i < HEAD / TILE; i++)
+            s[q].sum[i] = 0.0f;
+    }
+    for (uint at = 0; at < end; at += TILE) {
+        score(n, queries, keys + cache + (size_t)at * HEAD, scores);
+#pragma unroll
+        for (uint q = 0; q < TOGETHER; q++)
+            if (q < n) take_scores(&s[q], scores[q], ends[q] - min(at, ends[q]), weights[q]);
+        for (uint p = 0; p < min(TILE, end - at); p++) {
+#pragma unroll
+            for (uint i = 0; i < HEAD / TILE; i++) {
+                const float16 value = vload16(i, values + cache + (size_t)(at + p) * HEAD);
+#pragma unroll
+                for (uint q = 0; q < TOGETHER; q++)
+                    if (q < n) s[q].sum[i] = MAD(value, (float16)(weights[q][p]), s[q].sum[i]);
+            }
+        }
+    }
+#pragma unroll
+    for (uint q = 0; q < TOGETHER; q++) {
+        if (q >= n) continue;
+        __global float *out = attended + (size_t)min(first + q, columns - 1u) * LLAMA_OPERAND(QUERY);
+#pragma unroll
+        for (uint i = 0; i < HEAD / TILE; i++) {
+            const float16 v = s[q].sum[i] / sum16(s[q].weights);
+            vstore16(v, head * (HEAD / TILE) + i, out);
+            out[QUERY + head * (HEAD / TILE) + i] = sum16(v);
+        }
+    }
+}
+
+/* Global: HEADS, rounded up to a whole group, columns. `scratch` is for the other form. */
 __kernel ITEMS(GROUP) void llama_attention(__global const float *restrict queries,
                                            __global const float *restrict keys,
                                            __global const float *restrict values,
@@ -227,40 +322,21 @@ __kernel ITEMS(GROUP) void llama_attention(__global const float *restrict querie
                                            __global float *restrict scratch)
 {
     const uint head = get_global_id(0), column = get_global_id(1);
-    const uint end = table[LLAMA_TABLE_POSITION(column)] + 1u;
-    const uint16 lanes = (uint16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    float16 sum[HEAD / TILE], parts = 0.0f;
-    float top = -INFINITY, weight[TILE];
 
-    if (head >= HEADS) return;
-    const size_t cache = cache_at(table[LLAMA_TABLE_ROW(column)], head / (HEADS / KV_HEADS));
-    __global float *out = attended + (size_t)column * LLAMA_OPERAND(QUERY);
-    for (uint i = 0; i < HEAD / TILE; i++)
-        sum[i] = 0.0f;
-    for (uint at = 0; at < end; at += TILE) {
-        const float16 all = scores(queries + (size_t)column * QUERY + head * HEAD, keys + cache + at * HEAD);
-        const float16 score = select(all, (float16)(-INFINITY), at + lanes >= end);
-        const float largest = max16(score);
-        if (largest > top) {
-            const float shrink = exp(top - largest);
-            for (uint i = 0; i < HEAD / TILE; i++)
-                sum[i] *= shrink;
-            parts *= shrink;
-            top = largest;
-        }
-        const float16 part = exp(score - top);
-        parts += part;
-        vstore16(part, 0, weight);
-        for (uint p = 0; p < min(TILE, end - at); p++) {
-            for (uint i = 0; i < HEAD / TILE; i++)
-                sum[i] = MAD(vload16(i, values + cache + (at + p) * HEAD), (float16)(weight[p]), sum[i]);
-        }
-    }
-    for (uint i = 0; i < HEAD / TILE; i++) {
-        const float16 v = sum[i] / sum16(parts);
-        vstore16(v, head * (HEAD / TILE) + i, out);
-        out[QUERY + head * (HEAD / TILE) + i] = sum16(v);
-    }
+    if (head < HEADS) attend(1u, head, column, column + 1u, queries, keys, values, table, attended);
+}
+
+/* The same for columns of one row. Global: HEADS, rounded up to a whole group, a quarter of the columns. */
+__kernel ITEMS(GROUP) void llama_attention_prompt(__global const float *restrict queries,
+                                                  __global const float *restrict keys,
+                                                  __global const float *restrict values,
+                                                  __global const uint *restrict table,
+                                                  __global float *restrict attended,
+                                                  __global float *restrict scratch)
+{
+    const uint head = get_global_id(0), first = get_global_id(1) * TOGETHER;
+
+    if (head < HEADS) attend(TOGETHER, head, first, table[0], queries, keys, values, table, attended);
 }
 
 /* x += matrix times an operand of n values, and the operand for what comes next. Global: items for DIM / 16
