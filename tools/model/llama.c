@@ -59,8 +59,8 @@ static bool choose_form(llama *l, const llama_options *o, model_error *error)
         !device_info(l, CL_DEVICE_MAX_COMPUTE_UNITS, &l->units, sizeof l->units, error)) {
         return false;
     }
-    const bool cpu = type & CL_DEVICE_TYPE_CPU;
-    l->vectors = o->form == LLAMA_FORM_VECTORS || (o->form == LLAMA_FORM_AUTO && cpu && width > 1);
+    const bool cpu = (type & (CL_DEVICE_TYPE_CPU | CL_DEVICE_TYPE_GPU)) == CL_DEVICE_TYPE_CPU;
+    l->vectors = o->form == LLAMA_FORM_VECTORS || (o->form == LLAMA_FORM_AUTO && cpu);
     l->group = !l->vectors ? GROUP_ITEMS : cpu && width <= 1 ? SMALLEST_GROUP : 1;
     l->slices = 8;
     l->pass = l->rows < MAX_PASS ? l->rows : MAX_PASS;
@@ -135,8 +135,8 @@ static bool set_layer(llama *l, llama_layer *y, cl_mem after, model_error *error
     llama_work *w = &l->work;
     const cl_uint queries = s->heads * s->head, shared = s->kv_heads * s->head;
     const cl_uint ask_share = llama_share(l, (queries + 2 * shared) / LLAMA_TILE);
-    const cl_uint dim_share = llama_share(l, s->dim / LLAMA_TILE),
-                  ff_share = llama_share(l, s->ff / LLAMA_TILE);
+    const cl_uint dim_share = llama_share(l, s->dim / LLAMA_TILE);
+    const cl_uint ff_share = llama_share(l, s->ff / LLAMA_TILE);
     const llama_argument ask[] = {
         LLAMA_ARG(y->query.mem), LLAMA_ARG(y->query.type), LLAMA_ARG(y->key.mem), LLAMA_ARG(y->key.type),
         LLAMA_ARG(y->value.mem), LLAMA_ARG(y->value.type), LLAMA_ARG(w->normed),  LLAMA_ARG(s->epsilon),

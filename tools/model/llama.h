@@ -43,8 +43,9 @@ typedef struct llama_options {
 } llama_options;
 
 /* Read the model of `file`, which may be closed afterwards, onto a device. Blocks until the weights are
- * there. `queue` is in-order and of that context and device; all three are retained. On failure *out is
- * NULL and `error` says why; clsample_last_error() has the compiler's log where the kernels were refused. */
+ * there. `queue` is in-order and of that context and device; it and the context are retained. On failure
+ * *out is NULL and `error` says why; clsample_last_error() has the compiler's log where the kernels were
+ * refused. */
 bool llama_open(const gguf *file, cl_context context, cl_device_id device, cl_command_queue queue,
                 const llama_options *options, llama **out, model_error *error);
 /* NULL is fine. Commands that are enqueued still run to their end. */
@@ -82,9 +83,10 @@ typedef struct llama_step {
     cl_event *event; /* NULL, or where the last command's event goes, owned by the caller; NULL on failure */
 } llama_step;
 
-/* Enqueue a step. Does not block, and allocates nothing where each row has one new token, but for a row's
- * products with a float32 output matrix, which are CLBlast's. After a failure commands may still run:
- * finish the queue before buffers are freed, and begin the rows anew. */
+/* Enqueue a step. Does not block, but for the first long prompt, at which CLBlast compiles its kernels.
+ * Where each row has one new token nothing is allocated either, unless CLBlast multiplies with a float32
+ * output matrix. A long prompt may be brought in several steps, for the sake of progress. After a failure
+ * commands may still run: finish the queue before buffers are freed, and begin the rows anew. */
 bool llama_enqueue(llama *l, const llama_step *step, model_error *error);
 
 #endif
