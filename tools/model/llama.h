@@ -36,9 +36,9 @@ typedef struct llama_options {
     uint32_t rows;    /* texts at a time, up to LLAMA_MAX_ROWS; 0 = 1 */
     uint32_t context; /* tokens that a row may have, up to what the model allows; 0 = that many */
     llama_form form;
-    uint32_t
-        gemm_from; /* new tokens of a row from which on CLBlast multiplies; 0 = by device, LLAMA_NO_GEMM =
-                              never. Without CLBlast in the build it is never */
+    /* New tokens of a row from which on CLBlast multiplies; 0 = 48, LLAMA_NO_GEMM = never, and so it is where
+     * the build has no CLBlast. */
+    uint32_t gemm_from;
     const char *cache_dir; /* folder for compiled kernels, NULL = none; borrowed for the call */
 } llama_options;
 
