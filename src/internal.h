@@ -18,6 +18,7 @@
 #include "clsample.h"
 
 #include "../cl/interface.h"
+#include "shared.h"
 
 #include <stdbool.h>
 
@@ -38,11 +39,8 @@ clsample_status cls_fail(clsample_status status, const char *format, ...) CLS_PR
 clsample_status cls_fail_cl(cl_int error, const char *call);
 /* The same for a build: E_BUILD with the compiler's log (cut to fit). */
 clsample_status cls_fail_build(cl_int error, const char *call, const char *log);
-/* A success leaves the caller's note as it was: that something failed on the way is not the call's failure.
- * */
+/* A success leaves the caller's note as it was: that something failed on the way is not the call's failure. */
 void cls_restore_error(const clsample_error *saved);
-/* "CL_OUT_OF_RESOURCES" for -5; "unknown OpenCL error" for what is not in OpenCL 1.2. */
-const char *cls_cl_error_name(cl_int error);
 
 /* On failure note it, set `st`, leave: the only macro that jumps. */
 #define CLS_CL(expression, call)                  \
@@ -105,10 +103,7 @@ typedef enum cls_source {
     CLS_SRC_COUNT
 } cls_source;
 
-/* Compile one source for one device, or load it from `cache_dir` (NULL = no cache).
- * `options` are the -D switches; program.c adds those that every build needs.
- * PoCL has a cache of its own, and uses none of ours. On success *program is owned by the caller. E_BUILD
- * carries the log. */
+/* cls_program_compile() (shared.h) of one of them. */
 clsample_status cls_program_build(cl_context context, cl_device_id device, const char *cache_dir,
                                   cls_source source, const char *options, cl_program *program);
 

@@ -22,21 +22,12 @@
     extern const size_t cls_text_##name##_size;
 CLS_TEXT_MAP(CLS_TEXT_DECLARE)
 
-typedef struct text {
-    const unsigned char *bytes;
-    const size_t *size;
-} text;
 #define TEXT(name)                               \
     {                                            \
         cls_text_##name, &cls_text_##name##_size \
     }
 
-/* A program's files, in the order in which the compiler gets them: they do not include each other there. */
-#define TEXTS 10 /* at most */
-static const struct {
-    const char *name; /* for messages */
-    text text[TEXTS];
-} sources[CLS_SRC_COUNT] = {
+static const cls_program_source sources[CLS_SRC_COUNT] = {
     [CLS_SRC_VECTOR] = { "vector.cl",
                          { TEXT(canonical), TEXT(interface), TEXT(row), TEXT(stages), TEXT(lanes),
                            TEXT(arrival), TEXT(vector_summary), TEXT(vector_near), TEXT(vector_row),
@@ -58,9 +49,9 @@ typedef struct job {
     cl_device_id device;
     const char *cache_dir; /* NULL = no cache */
     const char *name;      /* the file that is compiled */
-    const char *text[TEXTS];
-    size_t size[TEXTS];
     cl_uint texts;
+    const char *text[CLS_TEXTS_MAX];
+    size_t size[CLS_TEXTS_MAX];
     char options[OPTIONS_ROOM];
     char key[CLS_HASH_DIGITS + sizeof ".clbin"];
 } job;
@@ -81,7 +72,7 @@ static void make_key(job *j)
 }
 
 /* No option may change arithmetic: the same bits on every device are the point of the kernels. */
-static clsample_status make_job(job *j, cls_source source, const char *options)
+static clsample_status make_job(job *j, const cls_program_source *source, const char *options)
 {
     const int length = snprintf(j->options, sizeof j->options, "-cl-std=CL1.2%s%s",
                                 options && options[0] ? " " : "", options ? options : "");
@@ -89,12 +80,11 @@ static clsample_status make_job(job *j, cls_source source, const char *options)
     if (length < 0 || (size_t)length >= sizeof j->options)
         return cls_fail(CLSAMPLE_E_ARGUMENT, "build options of %d bytes, at most %u are allowed", length,
                         OPTIONS_ROOM - 1);
-    for (size_t i = 0; i < TEXTS && sources[source].text[i].bytes; i++) {
-        j->text[i] = (const char *)sources[source].text[i].bytes;
-        j->size[i] = *sources[source].text[i].size;
-        j->texts++;
+    for (; j->texts < CLS_TEXTS_MAX && source->text[j->texts].bytes; j->texts++) {
+        j->text[j->texts] = (const char *)source->text[j->texts].bytes;
+        j->size[j->texts] = *source->text[j->texts].size;
     }
-    j->name = sources[source].name;
+    j->name = source->name;
     if (j->cache_dir) make_key(j);
     return CLSAMPLE_OK;
 }
@@ -222,8 +212,9 @@ cleanup:
     return st;
 }
 
-clsample_status cls_program_build(cl_context context, cl_device_id device, const char *cache_dir,
-                                  cls_source source, const char *options, cl_program *program)
+clsample_status cls_program_compile(cl_context context, cl_device_id device, const char *cache_dir,
+                                    const cls_program_source *source, const char *options,
+                                    cl_program *program)
 {
     job j = { .context = context,
               .device = device,
@@ -237,4 +228,10 @@ clsample_status cls_program_build(cl_context context, cl_device_id device, const
     if (st != CLSAMPLE_OK) return st;
     if (j.cache_dir) *program = load(&j);
     return *program ? CLSAMPLE_OK : compile(&j, program);
+}
+
+clsample_status cls_program_build(cl_context context, cl_device_id device, const char *cache_dir,
+                                  cls_source source, const char *options, cl_program *program)
+{
+    return cls_program_compile(context, device, cache_dir, &sources[source], options, program);
 }

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
-# Sourced by tools/setup, tools/run and tests/run.
+# Sourced by tools/setup, tools/run, tools/model/fetch and tests/run.
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 build=$root/build
@@ -32,4 +32,16 @@ build_preset() {
     say "building ($preset) ..."
     (cd -- "$root" && quietly "$build/$preset-configure.log" cmake --preset "$preset" "$@" &&
         quietly "$build/$preset-build.log" cmake --build --preset "$preset" --parallel)
+}
+
+# A Python that can make environments, by path.
+find_python() {
+    local python
+    for python in /usr/bin/python3 python3; do
+        if "$python" -c 'import ensurepip, venv' >/dev/null 2>&1; then
+            printf '%s\n' "$python"
+            return 0
+        fi
+    done
+    return 1
 }

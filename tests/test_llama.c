@@ -1,0 +1,581 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The model's forward pass on a device, on small models with random weights of every type, against the
+ * textbook in double: both forms of the kernels, with and without CLBlast, batches of rows that are at
+ * different places. */
+#include "common.h"
+#include "tiny_model.h"
+
+#include "model/llama.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* The largest difference of a logit, all of which are about as large as 1. Each is a sum of some hundred
+ * products in float32 (2^-24 each), and so is what goes into them, a dozen times over: 100 * 12 * 2^-24 =
+ * 7e-5 if all errors had the same sign. */
+#define TOLERANCE 7e-5
+#define GUARD 64u /* bytes */
+#define ROWS 4u   /* most tests' own: kernels are compiled for a number of rows, up to 4 */
+
+static const tiny_shape shapes[] = {
+    { .name = "all types, grouped heads",
+      .layers = 2,
+      .dim = 64,
+      .heads = 4,
+      .kv_heads = 2,
+      .head = 16,
+      .ff = 64,
+      .vocab = 61,
+      .context = 300,
+      .rope = 16,
+      .base = 10000.0f,
+      .types = { 0, 8, 2, 3, 1, 30 } },
+    { .name = "one key head, part of it turned, divisors, scaled positions, one matrix at both ends",
+      .layers = 2,
+      .dim = 96,
+      .heads = 6,
+      .kv_heads = 1,
+      .head = 32,
+      .ff = 160,
+      .vocab = 290,
+      .context = 300,
+      .rope = 20,
+      .base = 500.0f,
+      .scaling = 2.0f,
+      .tied = true,
+      .factors = true,
+      .types = { 8, 3, 2, 3, 3, 8 } },
+    { .name = "float32, one matrix at both ends",
+      .layers = 1,
+      .dim = 32,
+      .heads = 2,
+      .kv_heads = 2,
+      .head = 16,
+      .ff = 32,
+      .vocab = 273,
+      .context = 300,
+      .rope = 16,
+      .base = 10000.0f,
+      .tied = true,
+      .types = { 0, 0, 0, 0, 0, 0 } },
+};
+
+static const struct setting {
+    llama_form form;
+    uint32_t gemm_from;
+} settings[] = {
+    { LLAMA_FORM_VECTORS, LLAMA_NO_GEMM },
+    { LLAMA_FORM_GROUPS, LLAMA_NO_GEMM },
+    { LLAMA_FORM_VECTORS, 2 },
+    { LLAMA_FORM_GROUPS, 2 },
+};
+
+static model_error error;
+
+/* ---- A model at work ---- */
+
+typedef struct session {
+    const tiny_model *tiny;
+    llama *model;
+    uint32_t rows, stride;
+    cl_mem ids, logits;
+    int32_t *host_ids;  /* [rows, stride] */
+    float *host_logits; /* [rows, vocab] */
+    uint32_t *lengths, *fresh;
+    test_rng rng;
+} session;
+
+static session open_session(const tiny_model *tiny, const llama_options *options)
+{
+    const clsample_options cache = test_options();
+    llama_options o = *options;
+    session s = { .tiny = tiny, .rows = o.rows, .stride = tiny->shape->context, .rng = { 77 } };
+    gguf *file = NULL;
+
+    o.cache_dir = cache.cache_dir;
+    ck_assert_msg(gguf_open_memory(tiny->file.bytes, tiny->file.size, "tiny.gguf", &file, &error), "%s",
+                  error.message);
+    ck_assert_msg(llama_open(file, dev.context, dev.id, dev.queue, &o, &s.model, &error), "%s\n%s",
+                  error.message, clsample_last_error()->log);
+    gguf_close(file);
+    ck_assert_uint_eq(llama_vocab(s.model), tiny->shape->vocab);
+    ck_assert_uint_eq(llama_rows(s.model), o.rows);
+    const size_t logits = o.rows * tiny->shape->vocab * sizeof(float);
+    s.ids = dev_buffer(GUARD + o.rows * s.stride * sizeof(int32_t));
+    s.logits = dev_buffer(logits + 2 * GUARD);
+    s.host_ids = test_alloc(o.rows * s.stride * sizeof(int32_t));
+    s.host_logits = test_alloc(logits);
+    s.lengths = calloc(o.rows, sizeof *s.lengths);
+    s.fresh = calloc(o.rows, sizeof *s.fresh);
+    ck_assert(s.lengths && s.fresh);
+    memset(s.host_ids, 0xFF, o.rows * s.stride * sizeof(int32_t));
+    return s;
+}
+
+static void close_session(session *s)
+{
+    llama_close(s->model);
+    ck_cl(clReleaseMemObject(s->ids));
+    ck_cl(clReleaseMemObject(s->logits));
+    free(s->host_ids);
+    free(s->host_logits);
+    free(s->lengths);
+    free(s->fresh);
+}
+
+/* `count` more random tokens for a row. */
+static void append(session *s, uint32_t row, uint32_t count)
+{
+    s->fresh[row] = count;
+    for (uint32_t i = 0; i < count; i++)
+        s->host_ids[row * s->stride + s->lengths[row]++] = (int32_t)rng_below(&s->rng, s->tiny->shape->vocab);
+}
+
+static void begin_anew(session *s, uint32_t row, uint32_t count)
+{
+    s->lengths[row] = 0;
+    append(s, row, count);
+}
+
+static llama_step step_of(const session *s)
+{
+    const llama_step step = { .ids = s->ids,
+                              .ids_offset = GUARD,
+                              .stride = s->stride,
+                              .lengths = s->lengths,
+                              .fresh = s->fresh,
+                              .logits = s->logits,
+                              .logits_offset = GUARD };
+
+    return step;
+}
+
+/* The step that lengths and fresh ask for. What it does not write is poison afterwards. */
+static void run_step(session *s)
+{
+    const size_t logits = s->rows * s->tiny->shape->vocab * sizeof(float);
+    unsigned char *all = test_alloc(logits + 2 * GUARD);
+    const llama_step step = step_of(s);
+
+    dev_poison(s->logits, logits + 2 * GUARD);
+    ck_cl(clEnqueueWriteBuffer(dev.queue, s->ids, CL_TRUE, GUARD, s->rows * s->stride * sizeof(int32_t),
+                               s->host_ids, 0, NULL, NULL));
+    ck_assert_msg(llama_enqueue(s->model, &step, &error), "%s", error.message);
+    dev_download(s->logits, 0, all, logits + 2 * GUARD);
+    ck_assert(is_poison(all, GUARD) && is_poison(all + GUARD + logits, GUARD));
+    memcpy(s->host_logits, all + GUARD, logits);
+    free(all);
+}
+
+static const float *logits_of_row(const session *s, uint32_t row)
+{
+    return s->host_logits + (size_t)row * s->tiny->shape->vocab;
+}
+
+/* Rows with new tokens have the textbook's logits, the others none. Returns the largest difference. */
+static double check_step(const session *s, const char *what)
+{
+    const uint32_t vocab = s->tiny->shape->vocab;
+    double *want = test_alloc(vocab * sizeof *want), worst = 0;
+
+    for (uint32_t r = 0; r < s->rows; r++) {
+        const float *got = logits_of_row(s, r);
+        if (s->fresh[r] == 0) {
+            ck_assert_msg(is_poison(got, vocab * sizeof *got), "%s: row %u was left out, but written", what,
+                          r);
+            continue;
+        }
+        tiny_model_logits(s->tiny, s->host_ids + r * s->stride, s->lengths[r], want);
+        for (uint32_t i = 0; i < vocab; i++) {
+            const double off = fabs((double)got[i] - want[i]);
+            REQUIRE(off <= TOLERANCE, "%s: %s, row %u of %u tokens: logit %u is %g instead of %g",
+                    s->tiny->shape->name, what, r, s->lengths[r], i, (double)got[i], want[i]);
+            worst = fmax(worst, off);
+        }
+    }
+    free(want);
+    return worst;
+}
+
+/* A simulator has no time for CLBlast's kernels, which are not ours to check; slow devices none for every
+ * shape, since each is compiled anew. */
+static bool is_left_out(const struct setting *setting, const tiny_shape *shape)
+{
+    if (dev.speed == SPEED_SIMULATED && setting->gemm_from != LLAMA_NO_GEMM) return true;
+    /* Of all shapes: the first, then the third. */
+    const uint32_t taken = test_scaled("shapes", COUNT(shapes), 2, 1);
+    return taken < COUNT(shapes) && shape != &shapes[0] && (taken < 2 || shape != &shapes[2]);
+}
+
+/* ---- Tests ---- */
+
+/* Rows of different lengths; then some of them go on, one is left out, one begins anew. */
+START_TEST(like_the_textbook)
+{
+    const struct setting *setting = &settings[_i % (int)COUNT(settings)];
+    const tiny_shape *shape = &shapes[_i / (int)COUNT(settings)];
+    const llama_options options = { .rows = ROWS, .form = setting->form, .gemm_from = setting->gemm_from };
+    double worst = 0;
+
+    if (is_left_out(setting, shape)) return;
+    tiny_model tiny = tiny_model_make(shape, 1000u + (uint64_t)_i);
+    session s = open_session(&tiny, &options);
+    append(&s, 0, 5), append(&s, 1, 1), append(&s, 2, test_scaled("tokens of a prompt", 40, 40, 8));
+    run_step(&s);
+    worst = fmax(worst, check_step(&s, "the prompts"));
+    append(&s, 0, 1), append(&s, 1, 0), append(&s, 2, 1);
+    run_step(&s);
+    worst = fmax(worst, check_step(&s, "one more each"));
+    append(&s, 0, 1), append(&s, 1, 3), begin_anew(&s, 2, 2);
+    run_step(&s);
+    worst = fmax(worst, check_step(&s, "a new text"));
+    append(&s, 0, 1), append(&s, 1, 1), append(&s, 2, 1);
+    run_step(&s);
+    worst = fmax(worst, check_step(&s, "after the new text"));
+    printf("%s, %s, %s: off by at most %.2g\n", shape->name, llama_form_name(s.model),
+           setting->gemm_from == LLAMA_NO_GEMM ? "own kernels" : "CLBlast", worst);
+    close_session(&s);
+    tiny_model_free(&tiny);
+}
+END_TEST
+
+/* All tokens of a context: one by one, in one step, and after going back. */
+START_TEST(one_by_one)
+{
+    const struct setting *setting = &settings[_i];
+    const llama_options options = { .rows = ROWS, .form = setting->form, .gemm_from = setting->gemm_from };
+    const uint32_t all = test_scaled("tokens of a text", 70, 40, 18);
+
+    if (is_left_out(setting, &shapes[0])) return;
+    tiny_model tiny = tiny_model_make(&shapes[0], 7);
+    session s = open_session(&tiny, &options);
+    append(&s, 0, test_scaled("tokens one by one", 70, 40, 3) < all ? 15 : 1);
+    while (s.lengths[0] <= all) {
+        run_step(&s);
+        if (s.lengths[0] % 16 < 2 || s.lengths[0] == all) check_step(&s, "one by one");
+        if (s.lengths[0] == all) break;
+        append(&s, 0, 1);
+    }
+    s.fresh[0] = all; /* the same tokens again */
+    run_step(&s);
+    check_step(&s, "in one step");
+    s.lengths[0] = 10; /* back to a shorter text, which goes on otherwise */
+    append(&s, 0, 4);
+    run_step(&s);
+    check_step(&s, "gone back");
+    close_session(&s);
+    tiny_model_free(&tiny);
+}
+END_TEST
+
+/* Prompts of several chunks, which end with a whole one, with a few tokens, and with one. */
+START_TEST(long_prompts)
+{
+    static const uint32_t lengths[ROWS] = { 256, 290, 257, 100 };
+    const struct setting *setting = &settings[_i];
+    const llama_options options = { .rows = ROWS, .form = setting->form, .gemm_from = setting->gemm_from };
+
+    if (test_scaled("long prompts", 4, 0, 0) == 0) return;
+    tiny_model tiny = tiny_model_make(&shapes[0], 16);
+    session s = open_session(&tiny, &options);
+    for (uint32_t r = 0; r < ROWS; r++)
+        append(&s, r, lengths[r]);
+    run_step(&s);
+    check_step(&s, "long prompts");
+    for (uint32_t r = 0; r < ROWS; r++)
+        append(&s, r, 1);
+    run_step(&s);
+    check_step(&s, "after long prompts");
+    close_session(&s);
+    tiny_model_free(&tiny);
+}
+END_TEST
+
+/* A row's logits are the same bits, whichever rows are beside it. */
+START_TEST(neighbours_do_not_matter)
+{
+    const struct setting *setting = &settings[_i];
+    const llama_options alone = { .rows = 1, .form = setting->form, .gemm_from = setting->gemm_from };
+    llama_options together = alone;
+    const uint32_t steps = test_scaled("steps of rows alone and together", 4, 0, 0);
+
+    /* A model of one row has kernels of its own, which have to be compiled. */
+    if (is_left_out(setting, &shapes[0]) || steps < 4) return;
+    together.rows = 5;
+    tiny_model tiny = tiny_model_make(&shapes[0], 8);
+    session a = open_session(&tiny, &alone), b = open_session(&tiny, &together);
+    for (uint32_t i = 0; i <= steps; i++) {
+        for (uint32_t r = 0; r < 5; r++)
+            append(&b, r, i == 0 ? 1 + 4 * r : 1);
+        memcpy(a.host_ids, b.host_ids + 3 * b.stride, a.stride * sizeof *a.host_ids);
+        a.lengths[0] = b.lengths[3];
+        a.fresh[0] = b.fresh[3];
+        run_step(&a);
+        run_step(&b);
+        ck_assert_msg(memcmp(logits_of_row(&a, 0), logits_of_row(&b, 3), shapes[0].vocab * sizeof(float)) ==
+                          0,
+                      "step %u", i);
+    }
+    close_session(&a);
+    close_session(&b);
+    tiny_model_free(&tiny);
+}
+END_TEST
+
+/* More rows and tokens than one batch of columns has. */
+START_TEST(many_rows)
+{
+    const uint32_t rows = test_scaled("rows", 21, 21, 6);
+    const llama_options options = { .rows = rows,
+                                    .form = _i ? LLAMA_FORM_GROUPS : LLAMA_FORM_VECTORS,
+                                    .gemm_from = LLAMA_NO_GEMM };
+    tiny_model tiny = tiny_model_make(&shapes[0], 9);
+    session s = open_session(&tiny, &options);
+
+    for (uint32_t r = 0; r < rows; r++)
+        append(&s, r, 1 + r % 7);
+    run_step(&s);
+    check_step(&s, "many prompts");
+    for (uint32_t r = 0; r < rows; r++)
+        append(&s, r, r % 5 != 2);
+    run_step(&s);
+    check_step(&s, "many rows");
+    close_session(&s);
+    tiny_model_free(&tiny);
+}
+END_TEST
+
+/* Ids that are none count as 0, and nothing is read outside of the embedding. */
+START_TEST(strange_ids)
+{
+    static const int32_t strange[] = { -1, INT32_MIN, INT32_MAX, 300 };
+    const llama_options options = { .rows = ROWS };
+    tiny_model tiny = tiny_model_make(&shapes[0], 10);
+    session s = open_session(&tiny, &options);
+
+    append(&s, 0, 4);
+    memcpy(s.host_ids, strange, sizeof strange);
+    run_step(&s);
+    memset(s.host_ids, 0, sizeof strange); /* for the textbook */
+    check_step(&s, "strange ids");
+    close_session(&s);
+    tiny_model_free(&tiny);
+}
+END_TEST
+
+/* The ids come from a command that is not done when the step is enqueued; the step's event waits for all. */
+START_TEST(waits_and_events)
+{
+    const llama_options options = { .rows = ROWS };
+    cl_int code = CL_SUCCESS;
+    cl_event gate = clCreateUserEvent(dev.context, &code), written = NULL, done = NULL;
+    tiny_model tiny = tiny_model_make(&shapes[0], 11);
+    session s = open_session(&tiny, &options);
+
+    ck_cl(code);
+    cl_command_queue other = clCreateCommandQueue(dev.context, dev.id, 0, &code);
+    ck_cl(code);
+    append(&s, 0, 6);
+    dev_poison(s.logits, ROWS * shapes[0].vocab * sizeof(float) + 2 * GUARD);
+    ck_cl(clEnqueueWriteBuffer(other, s.ids, CL_FALSE, GUARD, s.stride * sizeof(int32_t), s.host_ids, 1,
+                               &gate, &written));
+    llama_step step = step_of(&s);
+    step.n_wait = 1;
+    step.wait_list = &written;
+    step.event = &done;
+    ck_assert_msg(llama_enqueue(s.model, &step, &error), "%s", error.message);
+    ck_assert_ptr_nonnull(done);
+    if (dev.speed != SPEED_SIMULATED) ck_cl(clFlush(dev.queue)); /* where it would wait for the gate */
+    ck_cl(clSetUserEventStatus(gate, CL_COMPLETE));
+    ck_cl(clFinish(other));
+    ck_cl(clWaitForEvents(1, &done));
+    dev_download(s.logits, GUARD, s.host_logits, ROWS * shapes[0].vocab * sizeof(float));
+    check_step(&s, "ids that came late");
+    ck_cl(clReleaseEvent(gate));
+    ck_cl(clReleaseEvent(written));
+    ck_cl(clReleaseEvent(done));
+    ck_cl(clReleaseCommandQueue(other));
+    close_session(&s);
+    tiny_model_free(&tiny);
+}
+END_TEST
+
+/* Without a buffer for logits only keys and values are worked out. */
+START_TEST(without_logits)
+{
+    const llama_options options = { .rows = ROWS };
+    tiny_model tiny = tiny_model_make(&shapes[0], 12);
+    session s = open_session(&tiny, &options);
+    llama_step step = step_of(&s);
+
+    append(&s, 0, 6);
+    ck_cl(clEnqueueWriteBuffer(dev.queue, s.ids, CL_TRUE, GUARD, s.stride * sizeof(int32_t), s.host_ids, 0,
+                               NULL, NULL));
+    step.logits = NULL;
+    ck_assert_msg(llama_enqueue(s.model, &step, &error), "%s", error.message);
+    append(&s, 0, 2);
+    run_step(&s);
+    check_step(&s, "the rest of the prompt");
+    close_session(&s);
+    tiny_model_free(&tiny);
+}
+END_TEST
+
+START_TEST(sizes)
+{
+    const llama_options options = { .rows = ROWS, .context = 290 };
+    tiny_model tiny = tiny_model_make(&shapes[0], 13);
+    session s = open_session(&tiny, &options);
+
+    ck_assert_uint_eq(llama_context(s.model), 290);
+    ck_assert_uint_ge(llama_device_bytes(s.model), llama_weight_bytes(s.model));
+    /* As in the file but for the rounding of matrices to 16 rows. */
+    ck_assert_uint_ge(llama_weight_bytes(s.model), tiny.file.size / 2);
+    ck_assert_uint_le(llama_weight_bytes(s.model), tiny.file.size);
+    close_session(&s);
+    tiny_model_free(&tiny);
+}
+END_TEST
+
+/* ---- What is refused, and what is left ---- */
+
+static void refuses_options(const tiny_model *tiny, cl_command_queue queue, llama_options options,
+                            const char *part)
+{
+    gguf *file = NULL;
+    llama *model = NULL;
+
+    ck_assert(gguf_open_memory(tiny->file.bytes, tiny->file.size, "tiny.gguf", &file, &error));
+    ck_assert_msg(!llama_open(file, dev.context, dev.id, queue, &options, &model, &error), "not refused: %s",
+                  part);
+    ck_assert_msg(!model && strstr(error.message, part) != NULL, "\"%s\" lacks \"%s\"", error.message, part);
+    gguf_close(file);
+}
+
+static cl_uint references(void)
+{
+    cl_uint count = 0;
+
+    ck_cl(clFinish(dev.queue));
+    ck_cl(clGetContextInfo(dev.context, CL_CONTEXT_REFERENCE_COUNT, sizeof count, &count, NULL));
+    return count;
+}
+
+/* Some drivers let go of a command's objects a little after the command has ended. */
+static void wait_for_references(cl_uint wanted)
+{
+    const struct timespec moment = { 0, 10000000 };
+
+    for (int i = 0; i < 500 && references() != wanted; i++)
+        (void)nanosleep(&moment, NULL);
+    ck_assert_uint_eq(references(), wanted);
+}
+
+/* Each OpenCL object holds its context: none is left of a model that was closed, or could not be opened. */
+START_TEST(gives_all_back)
+{
+    const llama_options options = { .rows = ROWS };
+    tiny_model tiny = tiny_model_make(&shapes[0], 17);
+    const cl_uint before = references();
+
+    session s = open_session(&tiny, &options);
+    append(&s, 0, 3);
+    run_step(&s);
+    ck_assert_uint_gt(references(), before);
+    close_session(&s);
+    wait_for_references(before);
+    refuses_options(&tiny, dev.queue, (llama_options){ .rows = 1025 }, "1025 rows");
+    wait_for_references(before);
+    tiny_model_free(&tiny);
+}
+END_TEST
+
+static void refuses_step(const session *s, const llama_step *step, const char *part)
+{
+    cl_event event = (cl_event)s; /* anything but NULL */
+    llama_step copy = *step;
+
+    copy.event = &event;
+    ck_assert_msg(!llama_enqueue(s->model, &copy, &error), "not refused: %s", part);
+    ck_assert_msg(strstr(error.message, part) != NULL, "\"%s\" lacks \"%s\"", error.message, part);
+    ck_assert_ptr_null(event);
+}
+
+START_TEST(wrong_steps)
+{
+    const llama_options options = { .rows = ROWS };
+    tiny_model tiny = tiny_model_make(&shapes[0], 14);
+    session s = open_session(&tiny, &options);
+    llama_step step = step_of(&s);
+
+    s.lengths[1] = 301, s.fresh[1] = 301;
+    refuses_step(&s, &step, "row 1 has 301 tokens; up to 300 are allowed");
+    s.lengths[1] = 3, s.fresh[1] = 4;
+    refuses_step(&s, &step, "row 1 has 3 tokens, 4 of them new");
+    s.fresh[1] = 2;
+    refuses_step(&s, &step, "row 1 has 3 tokens, 2 of them new, but the model knows only 0 of the others");
+    s.fresh[1] = 3;
+    step.stride = 2;
+    refuses_step(&s, &step, "row 1 has 3 tokens; up to 2 are allowed");
+    step.stride = s.stride + 1000;
+    refuses_step(&s, &step, "the buffer of the ids has ");
+    step.stride = s.stride;
+    step.ids_offset = 2;
+    refuses_step(&s, &step, "from 2, a multiple of 4, on are wanted");
+    step.ids_offset = GUARD;
+    step.logits_offset = 3 * GUARD;
+    refuses_step(&s, &step, "the buffer of the logits has ");
+    close_session(&s);
+    tiny_model_free(&tiny);
+}
+END_TEST
+
+START_TEST(wrong_options)
+{
+    cl_int code = CL_SUCCESS;
+    tiny_model tiny = tiny_model_make(&shapes[0], 15);
+    cl_command_queue queue =
+        clCreateCommandQueue(dev.context, dev.id, CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE, &code);
+
+    refuses_options(&tiny, dev.queue, (llama_options){ .rows = 1025 },
+                    "a model of 1025 rows; up to 1024 are allowed");
+    refuses_options(&tiny, dev.queue, (llama_options){ .context = 301 },
+                    "tiny.gguf: a context of 301 tokens; the model allows up to 300");
+    if (code == CL_SUCCESS) {
+        refuses_options(&tiny, queue, (llama_options){ 0 }, "the queue is out-of-order");
+        ck_cl(clReleaseCommandQueue(queue));
+    }
+    llama_close(NULL);
+    tiny_model_free(&tiny);
+}
+END_TEST
+
+static Suite *suite(void)
+{
+    Suite *s = suite_create("llama");
+    TCase *t = tcase_create("llama");
+
+    tcase_set_timeout(t, 0); /* ctest has one */
+    tcase_add_loop_test(t, like_the_textbook, 0, (int)(COUNT(shapes) * COUNT(settings)));
+    tcase_add_loop_test(t, one_by_one, 0, (int)COUNT(settings));
+    tcase_add_loop_test(t, long_prompts, 0, (int)COUNT(settings));
+    tcase_add_loop_test(t, neighbours_do_not_matter, 0, (int)COUNT(settings));
+    tcase_add_loop_test(t, many_rows, 0, 2);
+    tcase_add_test(t, strange_ids);
+    tcase_add_test(t, waits_and_events);
+    tcase_add_test(t, without_logits);
+    tcase_add_test(t, sizes);
+    tcase_add_test(t, gives_all_back);
+    tcase_add_test(t, wrong_steps);
+    tcase_add_test(t, wrong_options);
+    suite_add_tcase(s, t);
+    return s;
+}
+
+int main(void)
+{
+    return test_main(suite);
+}
