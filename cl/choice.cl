@@ -175,12 +175,12 @@ __kernel __attribute__((reqd_work_group_size(CLS_WG, 1, 1))) CLS_ONE_BY_ONE void
     int nan;
 
     row.place = cls_place_of(scratch, call.scratch_offset, r, get_num_groups(1), call.vocab);
-    cls_find_plan(&call, plans, r, &plan);
     if (call.fallback && row.place.cut->status != CLS_ROW_NO_TOKEN) {
         if (get_local_id(0) == 0) cls_move_plan(&call, plans, r);
         return;
     }
 
+    cls_find_plan(&call, plans, r, &plan);
     cls_start(&cut, &result);
     const uint key_max = cls_row_max(&row, &nan), id = cls_first_id(&row, key_max);
     if (key_max != CLS_KEY_MASKED) cls_start_with(key_max, id, call.fallback, nan, &cut, &result);

@@ -197,7 +197,7 @@ CLSAMPLE_API void clsample_destroy(clsample_ctx *ctx);
  * @return OK; E_ARGUMENT for a NULL */
 CLSAMPLE_API clsample_status clsample_get_tuning(const clsample_ctx *ctx, clsample_options *options);
 /** Store how a device is to be used: clsample_create with the same cache_dir takes it for what its own options
- * leave 0. It counts for this version of the library and of the device's driver. Tuning never changes a token.
+ * leave 0. It counts for this version of the library and of the driver. Tuning never changes a token.
  * @param options cache_dir, where it goes; of the flags FORCE_VECTORS, FORCE_GROUPS and FORCE_TWO_LAUNCHES;
  *                work_group, lanes and groups. All of those 0: forget what is stored
  * @return OK; E_ARGUMENT, also if the folder cannot be written or others can write to it; E_VERSION */
@@ -353,7 +353,8 @@ typedef struct clsample_recording clsample_recording; /* opaque: a step to be re
 /** Record a step, to be enqueued on `queue` again and again with one short call. Each repetition reads the
  * logits that are in the buffer then, and draws at the next step, from params.step on: the device counts them
  * itself. The tokens are those of clsample_enqueue. A command buffer (cl_khr_command_buffer) is used where
- * the device has them and gains by them. The recording has scratch memory of its own. Arguments as for clsample_enqueue.
+ * the device has them and gains by them. The recording has scratch memory of its own. Arguments as for
+ * clsample_enqueue.
  * @param recording owned by the caller: clsample_recording_free, before the context is destroyed
  * @return as clsample_enqueue; *recording is NULL on failure */
 CLSAMPLE_API clsample_status clsample_record(clsample_ctx *ctx, cl_command_queue queue,

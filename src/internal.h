@@ -39,7 +39,7 @@ clsample_status cls_fail(clsample_status status, const char *format, ...) CLS_PR
 clsample_status cls_fail_cl(cl_int error, const char *call);
 /* The same for a build: E_BUILD with the compiler's log (cut to fit). */
 clsample_status cls_fail_build(cl_int error, const char *call, const char *log);
-/* A success leaves the caller's note as it was: that something failed on the way is not the call's failure. */
+/* A success leaves the caller's note as it was: what failed on the way is not the call's failure. */
 void cls_restore_error(const clsample_error *saved);
 
 /* On failure note it, set `st`, leave: the only macro that jumps. */

@@ -55,7 +55,7 @@ static const struct {
     const char *options, *kernel;
 } programs[] = {
     { CLS_SRC_CHECK, "", "cls_check" },
-    { CLS_SRC_VECTOR, "-DCLS_DTYPE=1 -DCLS_LANES=4 -DCLS_WG=1", "cls_step" },
+    { CLS_SRC_VECTOR, "-DCLS_DTYPE=1 -DCLS_LANES=4 -DCLS_WG=8", "cls_step" },
     { CLS_SRC_SUMMARY, "-DCLS_DTYPE=0 -DCLS_WG=64", "cls_summary" },
     { CLS_SRC_MASK, "-DCLS_DTYPE=2", "cls_mask" },
 };

@@ -97,7 +97,7 @@ static const struct {
 START_TEST(known_rows)
 {
     const float *x = known[_i].x;
-    const uint32_t steps = test_scaled("known_rows steps", 40, 20, 5);
+    const uint32_t steps = test_scaled("known_rows steps", 40, 5, 5);
     clsample_params p = params_default(), greedy = params_default();
     ref_row ref;
 
@@ -172,7 +172,7 @@ START_TEST(infinite_with_filters)
 {
     static const float x[6] = { INFINITY, 3e38f, INFINITY, 0.0f, NAN, -INFINITY };
     clsample_params p = params_of(0.5f, 0.1f, _i % 2 ? 2 : 0, _i / 2 ? 0.9f : 1.0f, CLSAMPLE_RULES_SEED);
-    const uint32_t steps = test_scaled("infinite_with_filters steps", 40, 20, 5);
+    const uint32_t steps = test_scaled("infinite_with_filters steps", 40, 5, 5);
     uint32_t seen[6] = { 0 };
 
     for (p.rules = 0; p.rules < 4; p.rules++) {
@@ -305,7 +305,7 @@ START_TEST(fallback)
 {
     float x[F_ROWS * F_VOCAB], other[F_ROWS * F_VOCAB];
     clsample_params p = params_of(0.7f, 0.2f, 9, 0.6f, (uint32_t)_i % 4);
-    const uint32_t steps = test_scaled("fallback steps", 5, 5, 1);
+    const uint32_t steps = test_scaled("fallback steps", 5, 2, 1);
     float *padded = test_alloc(sizeof other + 12);
 
     fallback_rows(x, other);
@@ -362,8 +362,8 @@ END_TEST
 START_TEST(never_drawn)
 {
     enum { MOST_ROWS = 64, VOCAB = 130 };
-    const uint32_t rows = test_scaled("never_drawn rows", MOST_ROWS, MOST_ROWS, 16);
-    const uint32_t steps = test_scaled("never_drawn steps", 100, 10, 2);
+    const uint32_t rows = test_scaled("never_drawn rows", MOST_ROWS, MOST_ROWS, 8);
+    const uint32_t steps = test_scaled("never_drawn steps", 100, 4, 2);
     float *x = test_alloc(rows * VOCAB * sizeof *x);
     float *prob = test_alloc(rows * VOCAB * sizeof *prob);
     clsample_params p = params_of(0.9f, 0.0f, 0, _i % 2 ? 0.97f : 1.0f, (uint32_t)_i % 4);
@@ -441,7 +441,7 @@ START_TEST(any_slot_any_batch)
     static float x[SLOTS * SLOT_VOCAB], back[SLOTS * SLOT_VOCAB];
     clsample_params p[SLOTS], q[SLOTS];
     clsample_result together[SLOTS], reversed[SLOTS], alone;
-    const uint32_t slots = test_scaled("rows drawn alone", SLOTS, SLOTS / 4, SLOTS / 16);
+    const uint32_t slots = test_scaled("rows drawn alone", SLOTS, SLOTS / 4, 2);
 
     slot_rows(x, p);
     for (uint32_t i = 0; i < SLOTS; i++) {
@@ -607,7 +607,7 @@ static Suite *make(void)
     tcase_add_loop_test(others, batch_streams, 0, 3);
     tcase_add_test(others, no_params);
     tcase_add_test(others, random_inputs_all_count);
-    tcase_add_loop_test(others, stride_and_offset, 0, 24);
+    tcase_add_loop_test(others, stride_and_offset, 0, (int)test_scaled("stride_and_offset", 24, 12, 12));
     tcase_add_test(others, last_row_is_not_padded);
     suite_add_tcase(s, others);
     return s;
