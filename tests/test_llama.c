@@ -200,8 +200,8 @@ static double check_step(const session *s, const char *what)
     return worst;
 }
 
-/* A simulator has no time for CLBlast's kernels, which are not ours to check; slow devices none for every shape
- * and setting, since each is compiled anew. */
+/* A simulator has no time for CLBlast's kernels, which are not ours to check; slow devices none for every
+ * shape and setting, since each is compiled anew. */
 static bool is_left_out(const struct setting *setting, const tiny_shape *shape)
 {
     if (test_scaled("settings", COUNT(settings), 1, 2) <= (size_t)(setting - settings)) return true;
