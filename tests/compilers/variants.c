@@ -247,7 +247,7 @@ static void write_text(const char *path, const char *text)
 
 int main(int argc, char **argv)
 {
-    /* The form for GPUs in all sizes that it is tuned among, and the other one in the width that suits them. */
+    /* The form for GPUs in all sizes that it is tuned among, and the other one in the width of GPUs. */
     static const clsample_options variant[] = {
         { .work_group = 64 },
         { .work_group = 128 },
