@@ -14,6 +14,7 @@ static const struct command {
     { "explain", cmd_explain, "show what each filter keeps of a row, and the probabilities after it" },
     { "tokenize", cmd_tokenize, "show the tokens that a model reads a text as" },
     { "bench", cmd_bench, "time the pipeline beside one read of the same logits" },
+    { "tune", cmd_tune, "measure which way of using a device is fastest, and store it" },
 };
 #define COMMANDS (sizeof commands / sizeof *commands)
 
