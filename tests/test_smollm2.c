@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The real model on a device: logits and greedy tokens as its weights in float32 give them. Skipped
- * without the file, and on a simulator, which would take hours. */
+ * without the file, and left out on slow devices and simulators, which would take hours. */
 #include "common.h"
 #include "smollm2.h"
 
