@@ -576,6 +576,10 @@ START_TEST(half_types_like_float)
         p[i] = params_random(&r, i);
     }
     x[0] = 0x1p-20f; /* a denormal half */
+    x[vocab + vocab / 2] = NAN;
+    for (uint32_t i = 0; i < vocab; i++)
+        x[2 * vocab + i] = -1.0f - fabsf(x[2 * vocab + i]);
+    x[3 * vocab + vocab / 3] = INFINITY;
     uint16_t *half = dtype_convert(x, n, dtype);
     for (uint32_t i = 0; i < n; i++)
         x[i] = dtype == CLSAMPLE_F16 ? half_to_float(half[i]) : bf16_to_float(half[i]);
