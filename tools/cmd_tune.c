@@ -55,6 +55,7 @@ typedef struct tune {
     cli_logits logits[COUNT(shapes)]; /* data is owned */
     bench_job *jobs[COUNT(shapes)];
     clsample_ctx *standard; /* uses the device in the default way */
+    uint32_t longest;       /* row that it takes */
     trial trials[MOST_TRIALS];
     size_t count;
     const trial *best; /* of the trials; the first is the default against itself */
@@ -211,6 +212,17 @@ static clsample_status open_context(const tune *t, clsample_options options, cls
     return clsample_create(t->device.context, t->device.info->device_id, &options, ctx);
 }
 
+/* The longest row that a context takes, in powers of two: the loops of some drivers are too short for more,
+ * sooner in small groups. */
+static uint32_t longest_row(clsample_ctx *ctx)
+{
+    uint32_t vocab = CLSAMPLE_MAX_VOCAB;
+
+    while (vocab > 1 && clsample_reserve(ctx, CLSAMPLE_F32, 1, vocab) != CLSAMPLE_OK)
+        vocab /= 2;
+    return vocab;
+}
+
 /* All settings and shapes; the score is the geometric mean of the ratios. */
 static int measure(cli *c, tune *t, clsample_ctx *ctx, double seconds, trial *r)
 {
@@ -237,22 +249,35 @@ static int measure(cli *c, tune *t, clsample_ctx *ctx, double seconds, trial *r)
     return CLI_DONE;
 }
 
-/* A context of its own for the trial, compiled, and measured. One that the device refuses is no failure. */
+/* A context for the trial, compiled; false with the reason if it will not do. It must not refuse what the
+ * default takes, or more than speed would hang on it. */
+static bool open_trial(const tune *t, trial *r, clsample_ctx **ctx)
+{
+    const double start = bench_now();
+    clsample_status status = open_context(t, r->options, ctx);
+
+    if (status == CLSAMPLE_OK) status = clsample_reserve(*ctx, CLSAMPLE_F32, shapes[1], t->vocab);
+    r->build_ms = (bench_now() - start) * 1e-3;
+    if (status != CLSAMPLE_OK) {
+        snprintf(r->reason, sizeof r->reason, "%.100s", clsample_last_error()->message);
+        return false;
+    }
+    const uint32_t longest = longest_row(*ctx);
+    if (longest >= t->longest) return true;
+    snprintf(r->reason, sizeof r->reason, "it takes no row of %" PRIu32 " logits, which the default does",
+             t->longest);
+    return false;
+}
+
+/* A trial that the device refuses is no failure. */
 static int run_trial(cli *c, tune *t, double seconds, trial *r)
 {
     clsample_ctx *ctx = NULL;
     int code = CLI_DONE;
 
     show_progress(t, &r->options, "compiling");
-    const double start = bench_now();
-    clsample_status status = open_context(t, r->options, &ctx);
-    if (status == CLSAMPLE_OK) status = clsample_reserve(ctx, CLSAMPLE_F32, shapes[1], t->vocab);
-    r->build_ms = (bench_now() - start) * 1e-3;
     r->score = NAN;
-    if (status == CLSAMPLE_OK)
-        code = measure(c, t, ctx, seconds, r);
-    else
-        snprintf(r->reason, sizeof r->reason, "%.100s", clsample_last_error()->message);
+    if (open_trial(t, r, &ctx)) code = measure(c, t, ctx, seconds, r);
     clsample_destroy(ctx);
     clear_progress(t);
     return code;
@@ -410,6 +435,7 @@ static int find_default(cli *c, tune *t, clsample_options *standard)
     if (st == CLSAMPLE_OK) st = clsample_get_tuning(ctx, standard);
     clsample_destroy(ctx);
     if (st == CLSAMPLE_OK) st = open_context(t, *standard, &t->standard);
+    if (st == CLSAMPLE_OK) t->longest = longest_row(t->standard);
     return st == CLSAMPLE_OK ? CLI_DONE : cli_fail_library(c);
 }
 
