@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the library's source files share. Layers, top to bottom; each calls only those below it:
+ *   generate.c  the loop that generates texts;  request.c  what is asked of it, checked
  *   sample.c    the blocking call on host memory
  *   enqueue.c   the calls that enqueue a step
  *   record.c    steps enqueued again and again
@@ -39,7 +40,7 @@ clsample_status cls_fail(clsample_status status, const char *format, ...) CLS_PR
 clsample_status cls_fail_cl(cl_int error, const char *call);
 /* The same for a build: E_BUILD with the compiler's log (cut to fit). */
 clsample_status cls_fail_build(cl_int error, const char *call, const char *log);
-/* A success leaves the caller's note as it was: that something failed on the way is not the call's failure. */
+/* A success leaves the caller's note as it was: what failed on the way is not the call's failure. */
 void cls_restore_error(const clsample_error *saved);
 
 /* On failure note it, set `st`, leave: the only macro that jumps. */
@@ -100,6 +101,7 @@ typedef enum cls_source {
     CLS_SRC_CHOICE,
     CLS_SRC_MASK,
     CLS_SRC_CHECK,
+    CLS_SRC_GENERATE,
     CLS_SRC_COUNT
 } cls_source;
 

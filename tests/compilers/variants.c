@@ -232,6 +232,7 @@ static void build_all(clsample_options options)
     if (clsample_create(CONTEXT, DEVICE, &options, &ctx) != CLSAMPLE_OK) die(clsample_last_error()->message);
     for (uint32_t dtype = 0; dtype < CLS_DTYPES; dtype++)
         if (cls_need_kernels(ctx, dtype, true) != CLSAMPLE_OK) die(clsample_last_error()->message);
+    if (cls_need_text_kernels(ctx) != CLSAMPLE_OK) die(clsample_last_error()->message);
     clsample_destroy(ctx);
 }
 
@@ -247,7 +248,7 @@ static void write_text(const char *path, const char *text)
 
 int main(int argc, char **argv)
 {
-    /* The form for GPUs in all sizes that it is tuned among, and the other one in the width that suits them. */
+    /* The form for GPUs in all sizes that it is tuned among, and the other in the width that suits them. */
     static const clsample_options variant[] = {
         { .work_group = 64 },
         { .work_group = 128 },
