@@ -15,31 +15,31 @@
 
 /* ---- Prompt and model ---- */
 
-static int read_prompt(cli *c, const generate *g, char **text, size_t *length)
+static int read_prompt(cli *c, generate *g)
 {
     const bool standard = !g->prompt_file || strcmp(g->prompt_file, "-") == 0;
     const char *name = standard ? "standard input" : g->prompt_file;
     FILE *file = standard ? stdin : fopen(g->prompt_file, "rb");
 
     if (!file) return cli_fail_input(c, "%s: cannot be opened: %s", name, strerror(errno));
-    *text = (char *)cli_read_bytes(file, TOKENIZER_MAX_TEXT + 1, length);
+    g->text = (char *)cli_read_bytes(file, TOKENIZER_MAX_TEXT + 1, &g->length);
     const bool broken = ferror(file);
     const int error = errno;
     if (!standard) fclose(file);
-    if (!*text) return cli_fail_memory(c);
+    if (!g->text) return cli_fail_memory(c);
     return broken ? cli_fail_input(c, "%s: cannot be read: %s", name, strerror(error)) : CLI_DONE;
 }
 
-static int take_prompt(cli *c, const generate *g, char **text, size_t *length)
+static int take_prompt(cli *c, generate *g)
 {
     if (g->prompt && g->prompt_file)
         return cli_fail_usage(c, "both of --prompt and --prompt-file given; allowed is one of them");
     if (!g->prompt && !g->prompt_file && isatty(STDIN_FILENO))
         return cli_fail_usage(c, "no prompt given; --prompt, --prompt-file or standard input has it");
-    if (!g->prompt) return read_prompt(c, g, text, length);
-    *text = strdup(g->prompt);
-    *length = strlen(g->prompt);
-    return *text ? CLI_DONE : cli_fail_memory(c);
+    if (!g->prompt) return read_prompt(c, g);
+    g->text = strdup(g->prompt);
+    g->length = strlen(g->prompt);
+    return g->text ? CLI_DONE : cli_fail_memory(c);
 }
 
 /* What says that a text is over. */
@@ -61,12 +61,12 @@ static bool find_ends(generate *g)
     return true;
 }
 
-static bool encode_prompt(generate *g, const char *text, size_t length)
+static bool encode_prompt(generate *g)
 {
     const unsigned flags = TOKENIZER_START | (g->special ? TOKENIZER_SPECIAL : 0u);
 
-    if (g->chat) return chat_encode(g->file, g->tokenizer, text, length, &g->prompt_ids, &g->error);
-    return tokenizer_encode(g->tokenizer, text, length, flags, &g->prompt_ids, &g->error);
+    if (g->chat) return chat_encode(g->file, g->tokenizer, g->text, g->length, &g->prompt_ids, &g->error);
+    return tokenizer_encode(g->tokenizer, g->text, g->length, flags, &g->prompt_ids, &g->error);
 }
 
 /* How long a text may be: what was asked for, as far as the model goes. */
@@ -118,15 +118,12 @@ static int open_model(cli *c, generate *g)
 /* What is wrong with the model's file, the prompt or the options shows before a device is looked for. */
 static int run_command(cli *c, generate *g)
 {
-    char *text = NULL;
-    size_t length = 0;
-    int code = take_prompt(c, g, &text, &length);
+    int code = take_prompt(c, g);
 
     if (code == CLI_DONE &&
         !(gguf_open(g->model, &g->file, &g->error) && tokenizer_open(g->file, &g->tokenizer, &g->error) &&
-          find_ends(g) && encode_prompt(g, text, length)))
+          find_ends(g) && encode_prompt(g)))
         code = cli_fail_model(c, &g->error);
-    free(text);
     if (code == CLI_DONE) code = fit_context(c, g);
     if (code == CLI_DONE) code = open_texts(c, g);
     if (code == CLI_DONE) code = cli_device_open(c, g->selector, &g->device);
@@ -143,6 +140,7 @@ static void close_all(generate *g)
     for (uint32_t i = 0; g->streams && i < g->samples; i++)
         text_stream_free(&g->streams[i]);
     free(g->streams);
+    free(g->text);
     free(g->ids);
     free(g->logprobs);
     free(g->lengths);
@@ -247,6 +245,7 @@ static int give_text(const generate *g)
         const text_stream *s = &g->streams[i];
         if (g->samples > 1) {
             printf("%ssample %" PRIu32 ", %s:\n", i ? "\n" : "", i, generate_finish(g, i));
+            if (g->echo) fwrite(g->text, 1, g->length, stdout);
             if (s->length > 0) fwrite(s->text, 1, s->length, stdout);
         }
         if (s->length == 0 || s->text[s->length - 1] != '\n') putchar('\n');
@@ -280,6 +279,10 @@ static void add_text_options(cli_options *o, generate *g)
                              .name = "special",
                              .target = &g->special,
                              .help = "<|im_end|> and the like in the prompt are the tokens of that name" });
+    cli_add(o, (cli_option){ .kind = CLI_SWITCH,
+                             .name = "echo",
+                             .target = &g->echo,
+                             .help = "show the prompt before the text" });
 }
 
 static void add_length_options(cli_options *o, generate *g)

@@ -11,11 +11,14 @@
 typedef struct generate {
     /* Options */
     const char *model, *prompt, *prompt_file, *selector;
-    bool chat, special, eager;
+    bool chat, special, echo, eager;
     uint32_t max_tokens, min_tokens, samples;
     uint32_t context; /* 0 = the model's */
     cli_list stops;
     clsample_params params;
+
+    char *text; /* the prompt, not ended by a 0; owned */
+    size_t length;
 
     /* The model; owned */
     gguf *file;

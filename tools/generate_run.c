@@ -92,6 +92,10 @@ static int enqueue_prompt(run *r, const clsample_model_step *s)
         if (code == STEP_DONE && interrupted) code = STEP_INTERRUPTED;
     }
     if (r->progress) fprintf(stderr, "\r%40s\r", "");
+    if (g->echo && g->streams[0].to) {
+        fwrite(g->text, 1, g->length, stdout);
+        fflush(stdout);
+    }
     g->prompt_end = now();
     return code;
 }
