@@ -18,21 +18,19 @@ static bool make_room(text_stream *s, size_t more)
     return true;
 }
 
-static bool is_at(const text_stream *s, size_t at, const char *stop, size_t length)
-{
-    return length <= s->length - at && memcmp(s->text + at, stop, length) == 0;
-}
-
-/* Cut the text before a stop that begins at `from` or later. */
+/* Cut the text before the stop that is complete first, whatever pieces it came in: one that ends after the
+ * first `from` bytes. Of two that end together it is the longer one. */
 static void look_for_stops(text_stream *s, size_t from)
 {
-    for (size_t at = from; at < s->length; at++) {
+    for (size_t end = from + 1; !s->stopped && end <= s->length; end++) {
+        size_t begin = end;
         for (size_t i = 0; i < s->stops->count; i++) {
-            if (!is_at(s, at, s->stops->text[i], strlen(s->stops->text[i]))) continue;
-            s->length = at;
-            s->stopped = true;
-            return;
+            const size_t n = strlen(s->stops->text[i]);
+            if (n <= end && end - n < begin && memcmp(s->text + end - n, s->stops->text[i], n) == 0)
+                begin = end - n;
         }
+        s->stopped = begin < end;
+        if (s->stopped) s->length = begin;
     }
 }
 
@@ -40,10 +38,9 @@ static void look_for_stops(text_stream *s, size_t from)
 static size_t first_doubt(const text_stream *s)
 {
     for (size_t at = s->shown; at < s->length; at++) {
-        for (size_t i = 0; i < s->stops->count; i++) {
-            const size_t left = s->length - at;
-            if (left < strlen(s->stops->text[i]) && is_at(s, at, s->stops->text[i], left)) return at;
-        }
+        const size_t left = s->length - at;
+        for (size_t i = 0; i < s->stops->count; i++)
+            if (strncmp(s->stops->text[i], s->text + at, left) == 0) return at;
     }
     return s->length;
 }
@@ -57,11 +54,12 @@ static void show(text_stream *s, size_t end)
     s->shown = end;
 }
 
-/* A stop can only begin where nothing has been shown yet. */
 static void take(text_stream *s, size_t n)
 {
+    const size_t before = s->length;
+
     s->length += n;
-    look_for_stops(s, s->shown);
+    look_for_stops(s, before);
     show(s, s->stopped ? s->length : first_doubt(s));
 }
 

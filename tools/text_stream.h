@@ -9,7 +9,7 @@
 
 typedef struct text_stream {
     FILE *to;              /* where it is shown, or NULL */
-    const cli_list *stops; /* the text ends before the first of these */
+    const cli_list *stops; /* the text ends before the one of these that is complete first */
     utf8_stream utf8;
     char *text; /* owned, not ended by a 0 */
     size_t length, room;
