@@ -7,8 +7,8 @@
 
 /* The outcome of one way of choosing. */
 typedef struct cls_drawn {
-    uint id;
-    ulong mass, total, kept;
+    uint id, kept;
+    ulong mass, total;
 } cls_drawn;
 
 /* The item that found the token tells the others. */
@@ -37,7 +37,7 @@ CLS_FN ulong cls_row_whole(const cls_row *row)
 
 /* Where candidates begin among which the cuts are, or most likely are; `start` = the lowest key that is kept,
  * min-p's early cut included. */
-CLS_FN uint cls_approach(const cls_row *row, const cls_plan_row *plan, uint start)
+CLS_FN uint cls_approach(const cls_row *row, __local const cls_plan_row *plan, uint start)
 {
     const int top_k = (plan->flags & CLS_PLAN_TOP_K) != 0;
     const int top_p = plan->flags & CLS_PLAN_TOP_P && !top_k;
@@ -61,14 +61,15 @@ CLS_CALLED void cls_near_draw(const cls_row *row, const cls_cut *cut, cls_share 
 
 /* Filters and draw among the candidates; 0 if they do not suffice. One loop holds the stages, so that
  * compilers meet each piece once. */
-CLS_FN int cls_choose_near(cls_row *row, const cls_plan_row *plan, ulong whole, cls_cut *cut,
-                           cls_drawn *drawn)
+CLS_FN int cls_choose_near(cls_row *row, ulong whole, cls_cut *cut, cls_drawn *drawn)
 {
     __local cls_near *near = row->near;
+    __local const cls_plan_row *plan = &near->plan;
     const uint stages = cls_stages_of(plan->flags), start = cut->key;
     const uint min_p = cls_min_p_key(row->measure.key_max, plan->min_p_hi, plan->min_p_lo);
     uint weighed = 0, ranked = 0;
-    ulong before = 0, mine = 0, count = 0;
+    ulong before = 0, mine = 0;
+    uint count = 0;
     cls_share share = { 0, 0 };
     cls_limit limit;
 
@@ -88,7 +89,7 @@ CLS_FN int cls_choose_near(cls_row *row, const cls_plan_row *plan, ulong whole, 
             cls_raise_cut(cut, min(min_p, cls_band_key(&row->measure, plan->band, whole)));
         if (stage == CLS_STAGE_TOP_K && n) {
             if (plan->top_k > n && row->floor > cut->key) enough = 0;
-            cls_near_top_k(row, plan, cut);
+            cls_near_top_k(row, plan->top_k, plan->flags & CLS_PLAN_TOP_K_EXACT, cut);
         }
         share = cls_share_of(stage & CLS_STAGES_MEASURE ? n : 0);
         mine = cls_share_kept(row, cut, share, &count);
@@ -97,12 +98,14 @@ CLS_FN int cls_choose_near(cls_row *row, const cls_plan_row *plan, ulong whole, 
             drawn->total = whole;
             if (!whole) enough = 0;
         }
-        cls_limit_mass(plan, drawn->total, &limit);
+        const cls_plan_row now = *plan;
+        cls_limit_mass(&now, drawn->total, &limit);
         cls_near_top_p(row, &limit, stage == CLS_STAGE_TOP_P && enough ? n : 0, cut);
         if (stage & CLS_STAGES_LIMIT && row->floor > cut->key) enough = 0;
     }
-    drawn->kept = cls_group_sum(count, &near->group);
-    const ulong target = cls_target(plan, drawn->total);
+    drawn->kept = (uint)cls_group_sum(count, &near->group);
+    const cls_plan_row last = *plan;
+    const ulong target = cls_target(&last, drawn->total);
     CLS_BARRIER();
     if (enough && before <= target && target < before + mine) cls_near_draw(row, cut, share, before, target);
     cls_share_drawn(near, drawn);
@@ -112,12 +115,14 @@ CLS_FN int cls_choose_near(cls_row *row, const cls_plan_row *plan, ulong whole, 
 /* ---- In the row ---- */
 
 /* The same for the whole row. */
-CLS_FN void cls_choose_far(cls_row *row, const cls_plan_row *plan, cls_cut *cut, cls_drawn *drawn)
+CLS_FN void cls_choose_far(cls_row *row, cls_cut *cut, cls_drawn *drawn)
 {
     __local cls_near *near = row->near;
+    __local const cls_plan_row *plan = &near->plan;
     const uint stages = cls_stages_of(plan->flags);
     const uint min_p = cls_min_p_key(row->measure.key_max, plan->min_p_hi, plan->min_p_lo);
-    ulong before = 0, mine = 0, count = 0;
+    ulong before = 0, mine = 0;
+    uint count = 0;
     cls_share share = { 0, 0 };
     cls_limit limit;
 
@@ -136,14 +141,16 @@ CLS_FN void cls_choose_far(cls_row *row, const cls_plan_row *plan, cls_cut *cut,
         if (stage & (CLS_STAGE_MIN_P | CLS_STAGE_LATE_MIN_P)) cls_raise_cut(cut, min_p);
         if (stage == CLS_STAGE_BAND)
             cls_raise_cut(cut, min(min_p, cls_band_key(&row->measure, plan->band, drawn->total)));
+        const cls_plan_row now = *plan;
         if (stage == CLS_STAGE_TOP_P)
-            cls_limit_mass(plan, drawn->total, &limit);
+            cls_limit_mass(&now, drawn->total, &limit);
         else
-            cls_limit_count(plan, &limit);
+            cls_limit_count(&now, &limit);
         cls_row_cut(row, &limit, (stage & CLS_STAGES_LIMIT) != 0, cut);
     }
-    drawn->kept = cls_group_sum(count, &near->group);
-    const ulong target = cls_target(plan, drawn->total);
+    drawn->kept = (uint)cls_group_sum(count, &near->group);
+    const cls_plan_row last = *plan;
+    const ulong target = cls_target(&last, drawn->total);
     CLS_BARRIER();
     if (before <= target && target < before + mine) {
         ulong mass;
@@ -169,38 +176,41 @@ __kernel __attribute__((reqd_work_group_size(CLS_WG, 1, 1))) CLS_ONE_BY_ONE void
                     .tiles = cls_tiles(call.vocab),
                     .blocks = cls_blocks(call.vocab),
                     .near = &near };
-    cls_plan_row plan;
     cls_cut cut;
     cls_result result;
     int nan;
 
     row.place = cls_place_of(scratch, call.scratch_offset, r, get_num_groups(1), call.vocab);
-    cls_find_plan(&call, plans, r, &plan);
     if (call.fallback && row.place.cut->status != CLS_ROW_NO_TOKEN) {
         if (get_local_id(0) == 0) cls_move_plan(&call, plans, r);
         return;
     }
 
+    if (get_local_id(0) == 0) {
+        cls_plan_row found;
+        cls_find_plan(&call, plans, r, &found);
+        near.plan = found;
+    }
     cls_start(&cut, &result);
     const uint key_max = cls_row_max(&row, &nan), id = cls_first_id(&row, key_max);
     if (key_max != CLS_KEY_MASKED) cls_start_with(key_max, id, call.fallback, nan, &cut, &result);
-    const int draws = key_max != CLS_KEY_MASKED && !(plan.flags & CLS_PLAN_GREEDY);
+    const int draws = key_max != CLS_KEY_MASKED && !(near.plan.flags & CLS_PLAN_GREEDY);
     barrier(CLK_GLOBAL_MEM_FENCE); /* all have read the status of the first pass */
     if (draws) {
         cls_drawn drawn;
         const cls_cut fresh = cut;
-        cls_set_measure(&row.measure, key_max, plan.filter);
-        row.summed = (plan.flags & CLS_PLAN_SUMS) != 0;
+        cls_set_measure(&row.measure, key_max, near.plan.filter);
+        row.summed = (near.plan.flags & CLS_PLAN_SUMS) != 0;
         const ulong whole = cls_row_whole(&row);
         int done = 0;
 #if !CLS_CANDIDATES_OFF
-        done = cls_choose_near(&row, &plan, whole, &cut, &drawn);
+        done = cls_choose_near(&row, whole, &cut, &drawn);
 #endif
         if (!done) {
             cut = fresh;
-            cls_set_measure(&row.measure, key_max, plan.filter);
-            row.summed = (plan.flags & CLS_PLAN_SUMS) != 0;
-            cls_choose_far(&row, &plan, &cut, &drawn);
+            cls_set_measure(&row.measure, key_max, near.plan.filter);
+            row.summed = (near.plan.flags & CLS_PLAN_SUMS) != 0;
+            cls_choose_far(&row, &cut, &drawn);
         }
         cls_set_drawn(&cut, &result, drawn.id, drawn.mass, drawn.total, drawn.kept);
     }

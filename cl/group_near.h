@@ -9,7 +9,8 @@
 
 typedef struct cls_near {
     cls_group group;
-    ulong sorted[CLS_ROOM];               /* by id, then by rank: see cls_sort_by_rank */
+    cls_plan_row plan;      /* here, and not in registers: it is needed a word at a time, all along */
+    ulong sorted[CLS_ROOM]; /* by id, then by rank: see cls_sort_by_rank */
     uint key[CLS_ROOM], weight[CLS_ROOM]; /* by id; weights as cls_pack has them */
     uint id[CLS_ROOM];
     uint tile[CLS_HIT_TILES];
@@ -184,7 +185,7 @@ CLS_FN ulong cls_increment(const cls_row *row, const cls_cut *cut, uint i)
 }
 
 /* The mass of the candidates of a share that the cut keeps; *count takes their number. */
-CLS_CALLED ulong cls_share_kept(const cls_row *row, const cls_cut *cut, cls_share share, ulong *count)
+CLS_CALLED ulong cls_share_kept(const cls_row *row, const cls_cut *cut, cls_share share, uint *count)
 {
     ulong mass = 0;
 
@@ -220,11 +221,11 @@ CLS_FN ulong cls_ranked_mass(const cls_row *row, uint rank)
 }
 
 /* Move the cut to the top_k-th candidate, if so many are kept. */
-CLS_FN void cls_near_top_k(const cls_row *row, const cls_plan_row *plan, cls_cut *cut)
+CLS_FN void cls_near_top_k(const cls_row *row, uint top_k, int exact, cls_cut *cut)
 {
-    if (plan->top_k > row->count || cls_ranked_key(row, plan->top_k - 1) < cut->key) return;
-    cut->key = cls_ranked_key(row, plan->top_k - 1);
-    cut->id = plan->flags & CLS_PLAN_TOP_K_EXACT ? cls_ranked_id(row, plan->top_k - 1) : CLS_NO_ID;
+    if (top_k > row->count || cls_ranked_key(row, top_k - 1) < cut->key) return;
+    cut->key = cls_ranked_key(row, top_k - 1);
+    cut->id = exact ? cls_ranked_id(row, top_k - 1) : CLS_NO_ID;
 }
 
 /* A candidate of this rank or a later one passes the limit of a mass, `sum` being what is kept before this

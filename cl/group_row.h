@@ -147,9 +147,10 @@ CLS_FN void cls_row_cut(const cls_row *row, const cls_limit *limit, int on, cls_
 
 /* Replace the sums of a share of the blocks by those of what the cut keeps, and return its mass; *count takes
  * its number. */
-CLS_CALLED ulong cls_row_keep(const cls_row *row, cls_share share, const cls_cut *cut, ulong *count)
+CLS_CALLED ulong cls_row_keep(const cls_row *row, cls_share share, const cls_cut *cut, uint *count)
 {
-    ulong mass = 0, n = 0;
+    ulong mass = 0;
+    uint n = 0;
 
     for (uint b = share.begin; b < share.end; b++) {
         const int exponent = row->place.exponent[b];

@@ -38,6 +38,29 @@ typedef CLS_JOIN(ulong, CLS_LANES) cls_ulongs;
 #define CLS_LOAD(row, id) cls_ints_of(cls_to_uints(cls_vload(0, (row) + (id))) << 16)
 #endif
 
+/* The bits as they lie there, which sort like those of floats: for maxima, since halves take less room. */
+#if CLS_DTYPE == CLS_F32
+#define CLS_RAW_LANES CLS_LANES
+#define CLS_RAW_INFINITY 0x7f800000
+#define CLS_RAW_MASKED 0xff800000u
+#define CLS_RAW_LEAST INT_MIN
+typedef cls_ints cls_raw_ints;
+typedef cls_uints cls_raw_uints;
+#define cls_raw_uints_of cls_uints_of
+#define CLS_LOAD_RAW(row, id) CLS_LOAD(row, id)
+#define cls_max_raw cls_max_lane
+#else
+#define CLS_RAW_LANES 16u
+#define CLS_RAW_INFINITY (CLS_DTYPE == CLS_F16 ? 0x7c00 : 0x7f80)
+#define CLS_RAW_MASKED ((ushort)(CLS_DTYPE == CLS_F16 ? 0xfc00 : 0xff80))
+#define CLS_RAW_LEAST ((short)-0x8000)
+typedef short16 cls_raw_ints;
+typedef ushort16 cls_raw_uints;
+#define cls_raw_uints_of as_ushort16
+#define CLS_LOAD_RAW(row, id) as_short16(vload16(0, (row) + (id)))
+#define cls_max_raw(v) cls_max16(convert_int16(v))
+#endif
+
 /* 1 in the lanes where a condition holds, else 0. (A call: Oclgrind has 255 for 1 where a compiler widens
  * bits.) */
 #define cls_ones(condition) select((cls_ints)0, (cls_ints)1, condition)

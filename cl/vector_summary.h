@@ -36,23 +36,23 @@ CLS_FN void cls_summarize_any(__global const cls_raw *row, uint vocab, uint t, u
 /* The largest key of a tile; 0 if it holds NaN. */
 CLS_FN uint cls_tile_max(__global const cls_raw *x)
 {
-    cls_ints top = INT_MIN;
-    cls_uints wide = 0;
+    cls_raw_ints top = CLS_RAW_LEAST;
+    cls_raw_uints wide = 0;
 
-    for (uint i = 0; i < CLS_TILE; i += CLS_LANES) {
-        const cls_ints bits = CLS_LOAD(x, i);
+    for (uint i = 0; i < CLS_TILE; i += CLS_RAW_LANES) {
+        const cls_raw_ints bits = CLS_LOAD_RAW(x, i);
         top = max(top, bits);
-        wide = max(wide, cls_uints_of(bits));
+        wide = max(wide, cls_raw_uints_of(bits));
     }
-    int largest = cls_max_lane(top);
-    if (largest > CLS_SIGNED_INFINITY || any(wide > 0xff800000u)) return 0;
+    int largest = cls_max_raw(top);
+    if (largest > CLS_RAW_INFINITY || any(wide > CLS_RAW_MASKED)) return 0;
     if (largest < 0) {
-        top = INT_MAX;
-        for (uint i = 0; i < CLS_TILE; i += CLS_LANES)
-            top = min(top, CLS_LOAD(x, i));
-        largest = ~cls_max_lane(~top);
+        top = ~CLS_RAW_LEAST;
+        for (uint i = 0; i < CLS_TILE; i += CLS_RAW_LANES)
+            top = min(top, CLS_LOAD_RAW(x, i));
+        largest = ~cls_max_raw(~top);
     }
-    return cls_key((uint)largest);
+    return cls_key(cls_bits((cls_raw)largest));
 }
 
 /* The largest logit of each block of a tile, NaN where there is NaN of one sign, 0 if there is any of the

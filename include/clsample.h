@@ -101,7 +101,7 @@ CLSAMPLE_API const clsample_error *clsample_last_error(void);
 #define CLSAMPLE_FORCE_GROUPS 4u        /**< the form for GPUs: a work-group shares the logits */
 #define CLSAMPLE_FORCE_TWO_LAUNCHES 8u  /**< never one launch a step, which the form for CPUs can do */
 #define CLSAMPLE_FORCE_ROW_SEARCH 16u   /**< look for top-k's and top-p's cuts in the whole row */
-#define CLSAMPLE_FORCE_COMMAND_BUFFERS 32u /**< for recorded steps, also on CPUs, which are slower then */
+#define CLSAMPLE_FORCE_COMMAND_BUFFERS 32u /**< for recorded steps, also on CPUs, where calls are faster */
 
 /** How to use a device. What is 0 is chosen by device, or from what clsample_store_tuning() stored for it in
  * cache_dir. Only speed hangs on it. */
@@ -198,8 +198,8 @@ CLSAMPLE_API void clsample_destroy(clsample_ctx *ctx);
  * @return OK; E_ARGUMENT for a NULL */
 CLSAMPLE_API clsample_status clsample_get_tuning(const clsample_ctx *ctx, clsample_options *options);
 /** Store how a device is to be used: clsample_create with the same cache_dir takes it for what its own
- * options leave 0. It counts for this version of the library and of the device's driver. Tuning never
- * changes a token.
+ * options leave 0; its flags only if the options name no form. It counts for this version of the library and
+ * of the device's driver. Tuning never changes a token.
  * @param options cache_dir, where it goes; of the flags FORCE_VECTORS, FORCE_GROUPS and FORCE_TWO_LAUNCHES;
  *                work_group, lanes and groups. All of those 0: forget what is stored
  * @return OK; E_ARGUMENT, also if the folder cannot be written or others can write to it; E_VERSION */

@@ -241,8 +241,7 @@ clsample_status cls_choose_tuning(cl_device_id device, const clsample_options *o
     if (options->work_group > kind.largest)
         return cls_fail(CLSAMPLE_E_ARGUMENT, "options.work_group is %u; this device takes at most %llu",
                         (unsigned)options->work_group, (unsigned long long)kind.largest);
-    const uint32_t flags =
-        options->flags | (options->flags & CLS_FORM_FLAGS ? stored.flags & ~CLS_FORM_FLAGS : stored.flags);
+    const uint32_t flags = options->flags & CLS_FORM_FLAGS ? options->flags : options->flags | stored.flags;
     *t = *family_of(&kind);
     t->cpu = kind.type == CL_DEVICE_TYPE_CPU;
     if (flags & CLS_FORM_FLAGS) t->vectors = flags & CLSAMPLE_FORCE_VECTORS;

@@ -9,14 +9,15 @@
 #include <string.h>
 
 /* Fails: every query; to have a compiler; clCreateContext; clBuildProgram of a source;
- * clCreateProgramWithBinary; clBuildProgram of a binary. */
+ * clCreateProgramWithBinary; clBuildProgram of a binary; to take more than 64 work-items in a group. */
 enum {
     FAULT_INFO = 1,
     FAULT_COMPILER = 2,
     FAULT_CONTEXT = 4,
     FAULT_BUILD = 8,
     FAULT_BINARY = 16,
-    FAULT_LATE = 32
+    FAULT_LATE = 32,
+    FAULT_NARROW = 64
 };
 
 /* Every object of a driver begins with the table by which the loader calls it. */
@@ -60,6 +61,7 @@ static struct _cl_device_id many[] = {
 static struct _cl_device_id whole[] = { DEVICE("builds", GPU, 8, 0) };
 static struct _cl_device_id refuses[] = { DEVICE("refuses", GPU, 8, FAULT_BINARY) };
 static struct _cl_device_id late[] = { DEVICE("refuses late", GPU, 8, FAULT_LATE) };
+static struct _cl_device_id narrow[] = { DEVICE("narrow", GPU, 8, FAULT_NARROW) };
 #define COUNT(array) ((cl_uint)(sizeof(array) / sizeof *(array)))
 
 static struct _cl_platform_id platforms[] = {
@@ -73,6 +75,7 @@ static struct _cl_platform_id platforms[] = {
     { &dispatch, "whole", whole, COUNT(whole), CL_SUCCESS, 0 },
     { &dispatch, "refuses", refuses, COUNT(refuses), CL_SUCCESS, 0 },
     { &dispatch, "late", late, COUNT(late), CL_SUCCESS, 0 },
+    { &dispatch, "narrow", narrow, COUNT(narrow), CL_SUCCESS, 0 },
 };
 
 /* One object of each kind is enough. */
@@ -181,7 +184,7 @@ static cl_int CL_API_CALL get_device_info(cl_device_id device, cl_device_info wh
     const cl_bool yes = CL_TRUE, compiler = (device->faults & FAULT_COMPILER) == 0;
     const cl_uint bits = 64, dimensions = 3, one = 1;
     const cl_ulong memory = (cl_ulong)1 << 30, local = 65536, fp = CL_FP_FMA;
-    const size_t size = 1024;
+    const size_t size = 1024, group = device->faults & FAULT_NARROW ? 64 : 1024;
     const char *text = device_text(device, what);
     const cl_platform_id platform = platform_of(device);
 
@@ -204,7 +207,7 @@ static cl_int CL_API_CALL get_device_info(cl_device_id device, cl_device_info wh
     case CL_DEVICE_GLOBAL_MEM_SIZE:
     case CL_DEVICE_MAX_MEM_ALLOC_SIZE: return answer(&memory, sizeof memory, room, out, size_ret);
     case CL_DEVICE_SINGLE_FP_CONFIG: return answer(&fp, sizeof fp, room, out, size_ret);
-    case CL_DEVICE_MAX_WORK_GROUP_SIZE:
+    case CL_DEVICE_MAX_WORK_GROUP_SIZE: return answer(&group, sizeof group, room, out, size_ret);
     case CL_DEVICE_MAX_PARAMETER_SIZE: return answer(&size, sizeof size, room, out, size_ret);
     default: return answer(&one, sizeof one, room, out, size_ret); /* whatever else the library may ask */
     }

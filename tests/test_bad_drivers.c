@@ -362,6 +362,25 @@ START_TEST(binary_taken_or_refused)
 }
 END_TEST
 
+/* What its options ask for is refused by name, before anything is built. */
+START_TEST(group_too_large)
+{
+    clsample_devices *list = open_list("narrow");
+    cl_device_id device = only(list, "0:0")->device_id;
+    const cl_context context = clCreateContext(NULL, 1, &device, NULL, NULL, NULL);
+    clsample_options options = CLSAMPLE_OPTIONS_INIT;
+    clsample_ctx *ctx = NULL;
+
+    options.work_group = 128;
+    ck_assert_int_eq(clsample_create(context, device, &options, &ctx), CLSAMPLE_E_ARGUMENT);
+    ck_assert_ptr_null(ctx);
+    ck_assert_str_eq(clsample_last_error()->message,
+                     "options.work_group is 128; this device takes at most 64");
+    clReleaseContext(context);
+    clsample_devices_close(list);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("bad drivers");
@@ -381,6 +400,7 @@ static Suite *suite(void)
     tcase_add_test(t, no_match);
     tcase_add_test(t, ranks);
     tcase_add_test(t, tries_only_matches);
+    tcase_add_test(t, group_too_large);
     tcase_add_loop_test(t, binary_taken_or_refused, 0, (int)CLS_COUNT(caches));
     suite_add_tcase(s, t);
     return s;

@@ -167,11 +167,11 @@ static float *best_of(const float *row, uint32_t vocab, uint32_t n)
 START_TEST(draws_of_real_logits)
 {
     static const size_t row[5] = { 0, 3, 6, 5, 14 };
-    const uint32_t vocab = test_scaled("real logits", 2048, 512, 128);
-    const uint32_t steps = test_scaled("steps of draws of real logits", 200, 4, 1);
+    const uint32_t vocab = test_scaled("real logits", 2048, 512, 64);
+    const uint32_t steps = test_scaled("steps of draws of real logits", 200, 2, 1);
     float *x = best_of(rocket + row[_i] * rocket_vocab, rocket_vocab, vocab);
 
-    check_draws(_i, x, vocab, test_scaled("rows a step", 500, 250, 200), steps, "real logits");
+    check_draws(_i, x, vocab, test_scaled("rows a step", 500, 250, 24), steps, "real logits");
     free(x);
 }
 END_TEST
@@ -179,12 +179,12 @@ END_TEST
 START_TEST(draws_of_random_logits)
 {
     static const test_shape shape[5] = { SHAPE_NORMAL, SHAPE_TIES, SHAPE_MASKED, SHAPE_FLAT, SHAPE_NEGATIVE };
-    const uint32_t vocab = test_scaled("random logits", 1000, 500, 130);
-    const uint32_t steps = test_scaled("steps of draws of random logits", 40, 4, 1);
+    const uint32_t vocab = test_scaled("random logits", 1000, 500, 65);
+    const uint32_t steps = test_scaled("steps of draws of random logits", 40, 2, 1);
     float x[1000];
 
     row_random(x, vocab, shape[_i], 31 + (uint64_t)_i);
-    check_draws(_i, x, vocab, test_scaled("rows a step", 500, 250, 200), steps, shape_name(shape[_i]));
+    check_draws(_i, x, vocab, test_scaled("rows a step", 500, 250, 24), steps, shape_name(shape[_i]));
 }
 END_TEST
 
@@ -192,7 +192,7 @@ END_TEST
 START_TEST(fair_coin)
 {
     enum { ROWS = 256 };
-    const uint32_t steps = test_scaled("fair_coin steps", 256, 32, 4);
+    const uint32_t steps = test_scaled("fair_coin steps", 256, 8, 1);
     static float x[ROWS * 2];
     clsample_params p = params_default();
     clsample_result r[ROWS];
@@ -291,24 +291,25 @@ END_TEST
 /* Log-probabilities are those of the probabilities, to 1e-6. */
 START_TEST(logprobs_are_accurate)
 {
-    enum { COPIES = 64 };
-    const uint32_t vocab = test_scaled("logits of logprobs_are_accurate", 2048, 1024, 256);
-    const uint32_t steps = test_scaled("logprobs_are_accurate steps", 20, 4, 1);
+    enum { MOST = 64 };
+    const uint32_t copies = test_scaled("copies of logprobs_are_accurate", MOST, MOST, 8);
+    const uint32_t vocab = test_scaled("logits of logprobs_are_accurate", 2048, 1024, 128);
+    const uint32_t steps = test_scaled("logprobs_are_accurate steps", 20, 2, 1);
     clsample_params p = setting(_i);
-    float *x = test_alloc(COPIES * vocab * sizeof *x), *prob = test_alloc(vocab * sizeof *prob);
-    clsample_result r[COPIES];
+    float *x = test_alloc(copies * vocab * sizeof *x), *prob = test_alloc(vocab * sizeof *prob);
+    clsample_result r[MOST];
     double worst = 0.0, worst_exact = 0.0;
     ref_row ref;
 
-    for (uint32_t i = 0; i < COPIES; i++)
+    for (uint32_t i = 0; i < copies; i++)
         memcpy(x + i * vocab, rocket, vocab * sizeof *x);
     host_filter(&p, 1, rocket, 1, vocab, CLSAMPLE_PROBABILITIES, prob);
     ck_assert(ref_open(&ref, rocket, vocab));
     const clsample_logits in =
-        logits_of(dev_upload(x, COPIES * vocab * sizeof *x), CLSAMPLE_F32, COPIES, vocab);
+        logits_of(dev_upload(x, copies * vocab * sizeof *x), CLSAMPLE_F32, copies, vocab);
     for (p.step = 0; p.step < steps; p.step++) {
         dev_draw(&p, 1, &in, r);
-        for (uint32_t i = 0; i < COPIES; i++) {
+        for (uint32_t i = 0; i < copies; i++) {
             const double got = (double)r[i].logprob, drawn = log((double)prob[r[i].token]);
 
             worst = fmax(worst, fabs(got - drawn));

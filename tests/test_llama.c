@@ -201,13 +201,11 @@ static double check_step(const session *s, const char *what)
 }
 
 /* A simulator has no time for CLBlast's kernels, which are not ours to check; slow devices none for every
- * shape, since each is compiled anew. */
+ * shape and setting, since each is compiled anew. */
 static bool is_left_out(const struct setting *setting, const tiny_shape *shape)
 {
-    if (dev.speed == SPEED_SIMULATED && setting->gemm_from != LLAMA_NO_GEMM) return true;
-    /* Of all shapes: the first, then the third. */
-    const uint32_t taken = test_scaled("shapes", COUNT(shapes), 2, 1);
-    return taken < COUNT(shapes) && shape != &shapes[0] && (taken < 2 || shape != &shapes[2]);
+    if (test_scaled("settings", COUNT(settings), 1, 2) <= (size_t)(setting - settings)) return true;
+    return test_scaled("shapes", COUNT(shapes), 1, 1) < COUNT(shapes) && shape != &shapes[0];
 }
 
 /* ---- Tests ---- */
@@ -563,7 +561,7 @@ static Suite *suite(void)
     tcase_add_loop_test(t, one_by_one, 0, (int)COUNT(settings));
     tcase_add_loop_test(t, long_prompts, 0, (int)COUNT(settings));
     tcase_add_loop_test(t, neighbours_do_not_matter, 0, (int)COUNT(settings));
-    tcase_add_loop_test(t, many_rows, 0, 2);
+    tcase_add_loop_test(t, many_rows, 0, (int)test_scaled("forms of many_rows", 2, 1, 2));
     tcase_add_test(t, strange_ids);
     tcase_add_test(t, waits_and_events);
     tcase_add_test(t, without_logits);

@@ -55,9 +55,9 @@ static const struct {
     const char *options, *kernel;
 } programs[] = {
     { CLS_SRC_CHECK, "", "cls_check" },
-    { CLS_SRC_VECTOR, "-DCLS_DTYPE=1 -DCLS_LANES=4 -DCLS_WG=1", "cls_step" },
     { CLS_SRC_SUMMARY, "-DCLS_DTYPE=0 -DCLS_WG=64", "cls_summary" },
     { CLS_SRC_MASK, "-DCLS_DTYPE=2", "cls_mask" },
+    { CLS_SRC_VECTOR, "-DCLS_DTYPE=1 -DCLS_LANES=4 -DCLS_WG=8", "cls_step" },
 };
 
 /* A program that is whole: its kernel can be made and knows its arguments. Returns their number. */
@@ -203,7 +203,7 @@ static Suite *suite(void)
 
     if (entries(1) == 0) printf("left out: entries of the cache, which this driver keeps itself\n");
     tcase_add_checked_fixture(t, make_folder, remove_folder);
-    tcase_add_loop_test(t, cold_then_cached, 0, (int)CLS_COUNT(programs));
+    tcase_add_loop_test(t, cold_then_cached, 0, (int)test_scaled("programs", CLS_COUNT(programs), 3, 4));
     tcase_add_test(t, cached_kernels_compute);
     tcase_add_test(t, no_cache);
     tcase_add_test(t, entries_apart);

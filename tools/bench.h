@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files of `clsample bench` share. Times are in microseconds of CLOCK_MONOTONIC. */
+/* What the files of `clsample bench` and `clsample tune` share. Times are in microseconds of
+ * CLOCK_MONOTONIC. */
 #ifndef BENCH_H
 #define BENCH_H
 
@@ -67,7 +68,7 @@ typedef struct bench_result {
     size_t floor_groups, floor_local; /* the launch that was fastest */
 } bench_result;
 
-typedef struct bench_job bench_job; /* logits on a device, with the floor tuned for them */
+typedef struct bench_job bench_job; /* logits on a device */
 
 /* `device` and `logits` must outlive the job. NULL on failure, which is noted, with its exit code in *code.
  * */
@@ -76,6 +77,9 @@ void bench_close(bench_job *job);
 /* Measure for so many seconds, or if not 0 so many repetitions; `builds` = the compilation too. */
 int bench_measure(cli *c, bench_job *job, const bench_setting *setting, double seconds, uint32_t reps,
                   bool builds, bench_result *result);
+/* Measure the pipelines of two contexts of the job's device in turns. A failure if their tokens differ. */
+int bench_compare(cli *c, bench_job *job, const bench_setting *setting, clsample_ctx *first,
+                  clsample_ctx *second, double seconds, bench_stats stats[2]);
 
 /* ---- bench_report.c ---- */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Time one configuration of `clsample bench`. The floor, the pipeline and the empty kernel take turns, so
- * that other work on the machine slows all three alike. */
+/* Time one configuration of `clsample bench`, or two contexts for `clsample tune`. What is compared takes
+ * turns, so that other work on the machine slows it all alike. */
 #include "bench.h"
 
 #include <dirent.h>
@@ -14,7 +14,8 @@
 #define LEAST_REPS 3
 #define MOST_REPS 1000000u
 
-enum { FLOOR, PIPELINE, LAUNCH, SERIES };
+enum { FLOOR, PIPELINE, LAUNCH, SERIES }; /* of `clsample bench` */
+enum { FIRST, SECOND, CONTEXTS };         /* of `clsample tune` */
 
 double bench_now(void)
 {
@@ -50,18 +51,18 @@ struct bench_job {
     clsample_output out;
     int32_t *tokens; /* [rows]; owned, as is out.tokens */
     bench_floor floor;
-    double *times[SERIES]; /* owned */
+    clsample_ctx *contexts[CONTEXTS]; /* NULL, or what takes turns instead of floor, pipeline and launch */
+    int32_t *others;                  /* [rows], the tokens of the first of them; owned */
+    double *times[SERIES];            /* owned */
     size_t room, count;
 };
 
 /* From enqueue to the tokens on the host. */
-static int run_pipeline(cli *c, bench_job *j)
+static int run_pipeline(cli *c, bench_job *j, clsample_ctx *ctx)
 {
     const size_t bytes = j->in.rows * sizeof *j->tokens;
 
-    j->params.step++;
-    if (clsample_enqueue(j->ctx, j->device->queue, &j->params, 1, &j->in, &j->out, 0, NULL, NULL) !=
-        CLSAMPLE_OK)
+    if (clsample_enqueue(ctx, j->device->queue, &j->params, 1, &j->in, &j->out, 0, NULL, NULL) != CLSAMPLE_OK)
         return cli_fail_library(c);
     const cl_int error =
         clEnqueueReadBuffer(j->device->queue, j->out.tokens, CL_TRUE, 0, bytes, j->tokens, 0, NULL, NULL);
@@ -70,10 +71,30 @@ static int run_pipeline(cli *c, bench_job *j)
 
 static int run_one(cli *c, bench_job *j, int series)
 {
-    if (series == PIPELINE) return run_pipeline(c, j);
+    if (j->contexts[FIRST]) return run_pipeline(c, j, j->contexts[series]);
+    if (series == PIPELINE) return run_pipeline(c, j, j->ctx);
     const cl_int error =
         series == FLOOR ? bench_floor_run(j->device, &j->floor) : bench_empty_run(j->device, &j->floor);
     return error == CL_SUCCESS ? CLI_DONE : cli_fail_opencl(c, error, "clEnqueueNDRangeKernel of bench.cl");
+}
+
+/* What is measured in turns, once each at the same step; `times` (may be NULL) is by series. Two contexts
+ * must draw the same tokens, or one of them is of no use. */
+static int run_turn(cli *c, bench_job *j, double *times)
+{
+    const size_t bytes = j->in.rows * sizeof *j->tokens;
+    const bool two = j->contexts[FIRST] != NULL;
+
+    j->params.step++;
+    for (int i = 0; i < (two ? CONTEXTS : SERIES); i++) {
+        const double start = bench_now();
+        const int code = run_one(c, j, i);
+        if (code != CLI_DONE) return code;
+        if (times) times[i] = bench_now() - start;
+        if (two && i == FIRST) memcpy(j->others, j->tokens, bytes);
+    }
+    if (!two || memcmp(j->others, j->tokens, bytes) == 0) return CLI_DONE;
+    return cli_fail(c, CLI_FAILED, "E_DEVICE", "two tunings drew different tokens: the driver is at fault");
 }
 
 static bool grow(bench_job *j)
@@ -98,11 +119,10 @@ static int run_turns(cli *c, bench_job *j, double seconds, uint32_t reps)
     j->count = 0;
     while (j->count < most && (reps || j->count < LEAST_REPS || bench_now() < end)) {
         if (j->count == j->room && !grow(j)) return cli_fail_memory(c);
-        for (int i = 0; i < SERIES; i++) {
-            const double start = bench_now();
-            if ((code = run_one(c, j, i)) != CLI_DONE) return code;
-            j->times[i][j->count] = bench_now() - start;
-        }
+        double times[SERIES] = { 0 };
+        if ((code = run_turn(c, j, times)) != CLI_DONE) return code;
+        for (int i = 0; i < SERIES; i++)
+            j->times[i][j->count] = times[i];
         j->count++;
     }
     return code;
@@ -113,10 +133,8 @@ static int warm_up(cli *c, bench_job *j, double seconds)
     const double end = bench_now() + seconds * 1e6;
     int code = CLI_DONE;
 
-    for (int i = 0; i < WARM && code == CLI_DONE && (i < 1 || bench_now() < end); i++) {
-        for (int k = 0; k < SERIES && code == CLI_DONE; k++)
-            code = run_one(c, j, k);
-    }
+    for (int i = 0; i < WARM && code == CLI_DONE && (i < 1 || bench_now() < end); i++)
+        code = run_turn(c, j, NULL);
     return code;
 }
 
@@ -141,18 +159,16 @@ static void remove_folder(const char *folder)
 static int time_build(cli *c, bench_job *j, const char *cache, double *ms)
 {
     clsample_options options = CLSAMPLE_OPTIONS_INIT;
-    clsample_ctx *const kept = j->ctx;
+    clsample_ctx *ctx = NULL;
     int code = CLI_DONE;
 
     options.cache_dir = cache;
-    j->ctx = NULL;
     const double start = bench_now();
-    if (clsample_create(j->device->context, j->device->info->device_id, &options, &j->ctx) != CLSAMPLE_OK)
+    if (clsample_create(j->device->context, j->device->info->device_id, &options, &ctx) != CLSAMPLE_OK)
         code = cli_fail_library(c);
-    if (code == CLI_DONE) code = run_pipeline(c, j);
+    if (code == CLI_DONE) code = run_pipeline(c, j, ctx);
     *ms = (bench_now() - start) * 1e-3;
-    clsample_destroy(j->ctx);
-    j->ctx = kept;
+    clsample_destroy(ctx);
     return code;
 }
 
@@ -173,14 +189,6 @@ static int time_builds(cli *c, bench_job *j, bench_result *result)
 
 /* ---- All of it ---- */
 
-/* What clsample_enqueue() keeps on the device for such a call. */
-static uint64_t scratch_bytes(const clsample_logits *logits)
-{
-    const uint64_t blocks = (logits->vocab + 63) / 64;
-
-    return (12 * blocks + 32) * logits->rows;
-}
-
 static int prepare(cli *c, bench_job *j)
 {
     const cli_logits *l = j->logits;
@@ -192,13 +200,21 @@ static int prepare(cli *c, bench_job *j)
     j->in.rows = l->rows;
     j->in.vocab = l->vocab;
     j->tokens = malloc(token_bytes);
-    if (!j->tokens || !grow(j)) return cli_fail_memory(c);
+    j->others = malloc(token_bytes);
+    if (!j->tokens || !j->others || !grow(j)) return cli_fail_memory(c);
     j->in.mem = cli_upload(c, j->device, l->data, bytes, "clCreateBuffer logits");
     if (!j->in.mem) return CLI_FAILED;
     j->out.tokens = clCreateBuffer(j->device->context, CL_MEM_WRITE_ONLY, token_bytes, NULL, &error);
-    if (error != CL_SUCCESS) return cli_fail_opencl(c, error, "clCreateBuffer tokens");
-    const int code = bench_floor_open(c, j->device, l, &j->floor);
-    return code == CLI_DONE ? bench_floor_tune(c, j->device, l, j->in.mem, &j->floor) : code;
+    return error == CL_SUCCESS ? CLI_DONE : cli_fail_opencl(c, error, "clCreateBuffer tokens");
+}
+
+/* The floor is only made for those who measure it. */
+static int prepare_floor(cli *c, bench_job *j)
+{
+    if (j->floor.kernel) return CLI_DONE;
+    bench_floor_close(&j->floor);
+    const int code = bench_floor_open(c, j->device, j->logits, &j->floor);
+    return code == CLI_DONE ? bench_floor_tune(c, j->device, j->logits, j->in.mem, &j->floor) : code;
 }
 
 bench_job *bench_open(cli *c, const cli_device *device, const cli_logits *logits, int *code)
@@ -230,6 +246,7 @@ void bench_close(bench_job *j)
     if (j->out.tokens) clReleaseMemObject(j->out.tokens);
     if (j->in.mem) clReleaseMemObject(j->in.mem);
     free(j->tokens);
+    free(j->others);
     for (int i = 0; i < SERIES; i++)
         free(j->times[i]);
     free(j);
@@ -244,7 +261,8 @@ int bench_measure(cli *c, bench_job *j, const bench_setting *setting, double sec
                          .build_cold_ms = NAN,
                          .build_warm_ms = NAN };
     j->params = setting->params;
-    int code = builds ? time_builds(c, j, r) : CLI_DONE;
+    int code = prepare_floor(c, j);
+    if (code == CLI_DONE && builds) code = time_builds(c, j, r);
     if (code == CLI_DONE) code = warm_up(c, j, seconds);
     if (code == CLI_DONE) code = run_turns(c, j, seconds, reps);
     if (code != CLI_DONE) return code;
@@ -253,8 +271,22 @@ int bench_measure(cli *c, bench_job *j, const bench_setting *setting, double sec
     r->launch = bench_summary(j->times[LAUNCH], j->count);
     r->ratio = r->pipeline.median / r->floor.median;
     r->reps = j->count;
-    r->scratch_bytes = scratch_bytes(&j->in);
+    r->scratch_bytes = clsample_scratch_size(j->in.rows, j->in.vocab);
     r->floor_groups = j->floor.global / j->floor.local;
     r->floor_local = j->floor.local;
     return CLI_DONE;
+}
+
+int bench_compare(cli *c, bench_job *j, const bench_setting *setting, clsample_ctx *first,
+                  clsample_ctx *second, double seconds, bench_stats stats[2])
+{
+    j->params = setting->params;
+    j->contexts[FIRST] = first;
+    j->contexts[SECOND] = second;
+    int code = warm_up(c, j, seconds);
+    if (code == CLI_DONE) code = run_turns(c, j, seconds, 0);
+    for (int i = 0; code == CLI_DONE && i < CONTEXTS; i++)
+        stats[i] = bench_summary(j->times[i], j->count);
+    j->contexts[FIRST] = j->contexts[SECOND] = NULL;
+    return code;
 }

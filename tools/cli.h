@@ -205,5 +205,6 @@ int cmd_draw(cli *c, int argc, char **argv);
 int cmd_explain(cli *c, int argc, char **argv);
 int cmd_generate(cli *c, int argc, char **argv);
 int cmd_tokenize(cli *c, int argc, char **argv);
+int cmd_tune(cli *c, int argc, char **argv);
 
 #endif

@@ -15,6 +15,7 @@ static const struct command {
     { "generate", cmd_generate, "continue a text, or answer it, with a model on the device" },
     { "tokenize", cmd_tokenize, "show the tokens that a model reads a text as" },
     { "bench", cmd_bench, "time the pipeline beside one read of the same logits" },
+    { "tune", cmd_tune, "measure which way of using a device is fastest, and store it" },
 };
 #define COMMANDS (sizeof commands / sizeof *commands)
 

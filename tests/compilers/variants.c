@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Every program that the library builds for a GPU, written out for compilers that run without one.
  *
- * usage: variants FOLDER
- * Writes the source of each to FOLDER/NUMBER.cl and prints a line of its number and its build options.
+ * usage: variants FOLDER [all]
+ * Writes the source of each to FOLDER/NUMBER.cl and prints a line of its number and its build options. The
+ * type of the logits only changes how they are loaded: it is float32, and with "all" every type in turn.
  *
  * No list of kernels is kept here. The library builds them all itself, for a device that this file plays: the
  * OpenCL calls below take the place of the loader's, and remember what they are asked to compile. */
@@ -49,6 +50,7 @@ CL_API_ENTRY cl_int CL_API_CALL clGetDeviceInfo(cl_device_id device, cl_device_i
                                                 void *out, size_t *size_ret)
 {
     const cl_device_type type = CL_DEVICE_TYPE_GPU;
+    const cl_platform_id none = NULL; /* its functions are the loader's */
     const cl_ulong local = 65536;
     const size_t size = 1024;
     const cl_uint one = 1;
@@ -62,6 +64,7 @@ CL_API_ENTRY cl_int CL_API_CALL clGetDeviceInfo(cl_device_id device, cl_device_i
     case CL_DEVICE_VERSION: return answer("OpenCL 1.2 ", sizeof "OpenCL 1.2 ", room, out, size_ret);
     case CL_DEVICE_OPENCL_C_VERSION:
         return answer("OpenCL C 1.2 ", sizeof "OpenCL C 1.2 ", room, out, size_ret);
+    case CL_DEVICE_PLATFORM: return answer(&none, sizeof none, room, out, size_ret);
     case CL_DEVICE_TYPE: return answer(&type, sizeof type, room, out, size_ret);
     case CL_DEVICE_LOCAL_MEM_SIZE: return answer(&local, sizeof local, room, out, size_ret);
     case CL_DEVICE_MAX_WORK_GROUP_SIZE:
@@ -221,16 +224,16 @@ CL_API_ENTRY cl_int CL_API_CALL clEnqueueReadBuffer(cl_command_queue queue, cl_m
 
 /* ---- The library at work ---- */
 
-/* Whatever the library builds with these options. The self-check's program is built on the way; its results
- * would be wrong. */
-static void build_all(clsample_options options)
+/* Whatever the library builds with these options, for the first so many types of logits. The self-check's
+ * program is built on the way; its results would be wrong. */
+static void build_all(clsample_options options, uint32_t dtypes)
 {
     clsample_ctx *ctx = NULL;
 
     options.size = sizeof options;
     options.flags |= CLSAMPLE_NO_SELF_CHECK;
     if (clsample_create(CONTEXT, DEVICE, &options, &ctx) != CLSAMPLE_OK) die(clsample_last_error()->message);
-    for (uint32_t dtype = 0; dtype < CLS_DTYPES; dtype++)
+    for (uint32_t dtype = 0; dtype < dtypes; dtype++)
         if (cls_need_kernels(ctx, dtype, true) != CLSAMPLE_OK) die(clsample_last_error()->message);
     if (cls_need_text_kernels(ctx) != CLSAMPLE_OK) die(clsample_last_error()->message);
     clsample_destroy(ctx);
@@ -248,18 +251,20 @@ static void write_text(const char *path, const char *text)
 
 int main(int argc, char **argv)
 {
-    /* The form for GPUs in all sizes that it is tuned among, and the other in the width that suits them. */
-    static const clsample_options variant[] = {
+    /* The form for GPUs in all sizes that it is tuned among. */
+    static const clsample_options groups[] = {
         { .work_group = 64 },
         { .work_group = 128 },
         { .work_group = 256 },
-        { .flags = CLSAMPLE_FORCE_VECTORS, .lanes = 4 },
     };
+    static const clsample_options vectors = { .flags = CLSAMPLE_FORCE_VECTORS, .lanes = 4 };
     char path[4096];
 
-    if (argc != 2) die("usage: variants FOLDER");
-    for (size_t i = 0; i < CLS_COUNT(variant); i++)
-        build_all(variant[i]);
+    const bool all = argc == 3 && strcmp(argv[2], "all") == 0;
+    if (argc != 2 && !all) die("usage: variants FOLDER [all]");
+    for (size_t i = 0; i < CLS_COUNT(groups); i++)
+        build_all(groups[i], all ? CLS_DTYPES : 1);
+    build_all(vectors, 1);
     for (size_t i = 0; i < variant_count; i++) {
         snprintf(path, sizeof path, "%s/%02zu.cl", argv[1], i + 1);
         write_text(path, variants[i].text);
