@@ -59,6 +59,8 @@ void clsample_destroy(clsample_ctx *ctx)
         release_kernel(ctx->kernels[i].choice);
         release_kernel(ctx->kernels[i].mask);
     }
+    release_kernel(ctx->ban);
+    release_kernel(ctx->append);
     cls_free_memory(ctx);
     if (ctx->last) clReleaseEvent(ctx->last);
     if (ctx->last_queue) clReleaseCommandQueue(ctx->last_queue);
@@ -130,5 +132,22 @@ clsample_status cls_need_kernels(clsample_ctx *ctx, uint32_t dtype, bool mask)
     }
     if (mask) CLS_TRY(need_kernel(ctx, dtype, CLS_SRC_MASK, CLS_BLOCK, "cls_mask", &k->mask));
 cleanup:
+    return st;
+}
+
+clsample_status cls_need_text_kernels(clsample_ctx *ctx)
+{
+    clsample_status st = CLSAMPLE_OK;
+    cl_program program = NULL;
+    cl_int err = CL_SUCCESS;
+
+    if (ctx->ban && ctx->append) return CLSAMPLE_OK;
+    CLS_TRY(cls_program_build(ctx->context, ctx->device, ctx->cache_dir, CLS_SRC_GENERATE, NULL, &program));
+    if (!ctx->ban) ctx->ban = clCreateKernel(program, "cls_ban", &err);
+    CLS_CL(err, "clCreateKernel cls_ban");
+    ctx->append = clCreateKernel(program, "cls_append", &err);
+    CLS_CL(err, "clCreateKernel cls_append");
+cleanup:
+    if (program) clReleaseProgram(program); /* the kernels keep it */
     return st;
 }

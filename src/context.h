@@ -37,6 +37,7 @@ struct clsample_ctx {
     cls_tuning tuning;
     cls_abilities abilities;
     cls_kernels kernels[CLS_DTYPES];
+    cl_kernel ban, append; /* clsample_generate's, compiled when they are first used */
     cls_scratch scratch;
     cl_mem arrived; /* a zero for each group that tuning.groups allows */
     cls_staging *staging;
@@ -57,6 +58,7 @@ struct clsample_ctx {
 clsample_status cls_check_loops(const clsample_ctx *ctx, uint32_t vocab);
 /* Compile what a dtype needs and is not there yet. */
 clsample_status cls_need_kernels(clsample_ctx *ctx, uint32_t dtype, bool mask);
+clsample_status cls_need_text_kernels(clsample_ctx *ctx);
 
 /* ---- memory.c ---- */
 

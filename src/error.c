@@ -137,6 +137,17 @@ const char *clsample_status_text(clsample_status status)
     }
 }
 
+const char *clsample_finish_name(uint32_t finish)
+{
+    switch (finish) {
+#define CLS_CASE(name, value, text) \
+    case CLSAMPLE_FINISH_##name: return text;
+        CLSAMPLE_FINISH_MAP(CLS_CASE)
+#undef CLS_CASE
+    default: return "unknown";
+    }
+}
+
 const char *clsample_row_status_name(uint32_t row_status)
 {
     switch (row_status) {

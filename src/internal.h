@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the library's source files share. Layers, top to bottom; each calls only those below it:
+ *   generate.c  the loop that generates texts;  request.c  what is asked of it, checked
  *   sample.c    the blocking call on host memory
  *   enqueue.c   the calls that enqueue a step
  *   record.c    steps enqueued again and again
@@ -100,6 +101,7 @@ typedef enum cls_source {
     CLS_SRC_CHOICE,
     CLS_SRC_MASK,
     CLS_SRC_CHECK,
+    CLS_SRC_GENERATE,
     CLS_SRC_COUNT
 } cls_source;
 

@@ -15,7 +15,7 @@
 #define CLS_TEXT_MAP(X)                                                                                     \
     X(canonical) X(interface) X(row) X(arrival) X(stages) X(lanes) X(vector_summary) X(vector_near)         \
     X(vector_row) X(vector) X(group) X(group_near) X(group_row) X(summary) X(choice) X(mask) X(check_case)  \
-    X(check)
+    X(check) X(texts) X(generate)
 /* clang-format on */
 #define CLS_TEXT_DECLARE(name)                    \
     extern const unsigned char cls_text_##name[]; \
@@ -39,6 +39,7 @@ static const cls_program_source sources[CLS_SRC_COUNT] = {
     [CLS_SRC_MASK] = { "mask.cl", { TEXT(canonical), TEXT(interface), TEXT(row), TEXT(stages), TEXT(mask) } },
     [CLS_SRC_CHECK] = { "check.cl",
                         { TEXT(canonical), TEXT(interface), TEXT(arrival), TEXT(check_case), TEXT(check) } },
+    [CLS_SRC_GENERATE] = { "generate.cl", { TEXT(canonical), TEXT(interface), TEXT(texts), TEXT(generate) } },
 };
 
 #define OPTIONS_ROOM 1024u /* bytes */

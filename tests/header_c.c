@@ -17,6 +17,8 @@ int main(void)
     const clsample_params params = CLSAMPLE_PARAMS_INIT;
     const clsample_logits logits = CLSAMPLE_LOGITS_INIT;
     const clsample_output output = CLSAMPLE_OUTPUT_INIT;
+    const clsample_generation generation = CLSAMPLE_GENERATION_INIT;
+    const clsample_texts texts = CLSAMPLE_TEXTS_INIT;
     char numbers[32];
 
     snprintf(numbers, sizeof numbers, "%d.%d.%d", CLSAMPLE_VERSION_MAJOR, CLSAMPLE_VERSION_MINOR,
@@ -27,7 +29,7 @@ int main(void)
         return 1;
     }
     if (options.size != sizeof options || params.size != sizeof params || logits.size != sizeof logits ||
-        output.size != sizeof output) {
+        output.size != sizeof output || generation.size != sizeof generation || texts.size != sizeof texts) {
         puts("an _INIT macro sets a size other than its struct's");
         return 1;
     }

@@ -14,8 +14,11 @@ int main()
     const clsample_params params = CLSAMPLE_PARAMS_INIT;
     const clsample_logits logits = CLSAMPLE_LOGITS_INIT;
     const clsample_output output = CLSAMPLE_OUTPUT_INIT;
+    const clsample_generation generation = CLSAMPLE_GENERATION_INIT;
+    const clsample_texts texts = CLSAMPLE_TEXTS_INIT;
     const bool sizes = options.size == sizeof options && params.size == sizeof params &&
-                       logits.size == sizeof logits && output.size == sizeof output;
+                       logits.size == sizeof logits && output.size == sizeof output &&
+                       generation.size == sizeof generation && texts.size == sizeof texts;
 
     return sizes && std::strcmp(clsample_version(), CLSAMPLE_VERSION) == 0 ? 0 : 1;
 }

@@ -25,6 +25,7 @@ static const struct {
     { CLSAMPLE_E_BUILD, -6, "E_BUILD" },
     { CLSAMPLE_E_DEVICE, -7, "E_DEVICE" },
     { CLSAMPLE_E_NO_DEVICE, -8, "E_NO_DEVICE" },
+    { CLSAMPLE_E_MODEL, -9, "E_MODEL" },
 };
 
 START_TEST(status_known)
@@ -48,7 +49,7 @@ END_TEST
 
 START_TEST(status_unknown)
 {
-    static const int unknown[] = { 1, -9, 1000, CLSAMPLE_STATUS_FORCE_INT };
+    static const int unknown[] = { 1, -10, 1000, CLSAMPLE_STATUS_FORCE_INT };
 
     for (size_t i = 0; i < CLS_COUNT(unknown); i++) {
         ck_assert_str_eq(clsample_status_name((clsample_status)unknown[i]), "E_UNKNOWN");

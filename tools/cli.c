@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli.h"
+#include "model/gguf.h"
 
 #include <errno.h>
 #include <float.h>
@@ -32,6 +33,11 @@ int cli_fail(cli *c, int exit_code, const char *code, const char *format, ...)
 int cli_fail_memory(cli *c)
 {
     return cli_fail(c, CLI_FAILED, "E_MEMORY", "out of host memory");
+}
+
+int cli_fail_model(cli *c, const struct model_error *error)
+{
+    return error->out_of_memory ? cli_fail_memory(c) : cli_fail_input(c, "%s", error->message);
 }
 
 int cli_fail_library(cli *c)
@@ -209,6 +215,15 @@ void cli_add_common(cli_options *o, cli *c)
         o, (cli_option){ .kind = CLI_SWITCH, .name = "help", .target = &o->help, .help = "print this text" });
 }
 
+void cli_add_model(cli_options *o, const char **model)
+{
+    cli_add(o, (cli_option){ .kind = CLI_TEXT,
+                             .name = "model",
+                             .value = "F.gguf",
+                             .target = (void *)model,
+                             .help = "the model, a GGUF file with a byte-level BPE tokenizer" });
+}
+
 void cli_add_device(cli_options *o, const char **selector)
 {
     cli_add_heading(o, "Device");
@@ -294,6 +309,8 @@ static void allowed_values(const cli_option *o, char *text, size_t size)
                  o->above ? ", at most" : " to", o->max);
     } else if (o->kind == CLI_U32) {
         snprintf(text, size, "a whole number from %.0f to %.0f", o->min, o->max);
+    } else if (o->kind == CLI_LIST) {
+        snprintf(text, size, "a text of at least a character, %d times at most", CLI_MAX_LIST);
     } else if (o->kind == CLI_U64) {
         snprintf(text, size, "a whole number from 0 to %" PRIu64, UINT64_MAX);
     } else {
@@ -303,6 +320,14 @@ static void allowed_values(const cli_option *o, char *text, size_t size)
             used += n > 0 ? (size_t)n : 0;
         }
     }
+}
+
+/* An empty text would be found everywhere. */
+static bool append_text(cli_list *list, const char *text)
+{
+    if (!text[0] || list->count == CLI_MAX_LIST) return false;
+    list->text[list->count++] = text;
+    return true;
 }
 
 static int set_option(cli *c, const cli_option *o, const char *text)
@@ -315,6 +340,7 @@ static int set_option(cli *c, const cli_option *o, const char *text)
     case CLI_SWITCH: *(bool *)o->target = true; break;
     case CLI_BIT: *(uint32_t *)o->target |= o->bit; break;
     case CLI_TEXT: *(const char **)o->target = text; break;
+    case CLI_LIST: ok = append_text(o->target, text); break;
     case CLI_CHOICE: ok = parse_choice(o, text); break;
     case CLI_U32: ok = parse_u32(text, o->min, o->max, o->target); break;
     case CLI_U64: ok = parse_u64(text, o->target); break;

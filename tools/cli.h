@@ -43,6 +43,9 @@ CLI_FORMAT(4, 5) int cli_fail(cli *c, int exit_code, const char *code, const cha
 #define cli_fail_usage(c, ...) cli_fail(c, CLI_USAGE, "E_USAGE", __VA_ARGS__)
 #define cli_fail_input(c, ...) cli_fail(c, CLI_FAILED, "E_INPUT", __VA_ARGS__)
 int cli_fail_memory(cli *c);
+/* Note what the model runner could not read or do. */
+struct model_error;
+int cli_fail_model(cli *c, const struct model_error *error);
 /* Note the library's last failure: exit code 3 where a device is at fault, else 1. */
 int cli_fail_library(cli *c);
 /* Note a failed OpenCL call, e.g. "clCreateBuffer logits". */
@@ -60,6 +63,7 @@ typedef enum cli_kind {
     CLI_SWITCH,  /* bool, set to true */
     CLI_BIT,     /* uint32_t, in which `bit` is set */
     CLI_TEXT,    /* const char * into argv */
+    CLI_LIST,    /* cli_list, to which each is appended */
     CLI_CHOICE,  /* uint32_t, index into `choices` */
     CLI_U32,     /* uint32_t from min to max */
     CLI_U64,     /* uint64_t, any */
@@ -80,6 +84,13 @@ typedef struct cli_option {
 
 #define CLI_MAX_OPTIONS 48
 
+/* Values of an option that may be given more than once. */
+#define CLI_MAX_LIST 16
+typedef struct cli_list {
+    const char *text[CLI_MAX_LIST]; /* into argv */
+    size_t count;
+} cli_list;
+
 typedef struct cli_options {
     const char *usage;   /* what follows "clsample COMMAND" */
     const char *purpose; /* a sentence or two for the help */
@@ -96,6 +107,8 @@ void cli_add(cli_options *o, cli_option option);
 void cli_add_heading(cli_options *o, const char *text);
 /* --json and --help, which every command has. */
 void cli_add_common(cli_options *o, cli *c);
+/* --model. */
+void cli_add_model(cli_options *o, const char **model);
 /* --device. */
 void cli_add_device(cli_options *o, const char **selector);
 /* --temperature, --min-p, --top-k, --top-p, --greedy, --seed, --step, --rules. */
@@ -136,6 +149,9 @@ typedef struct cli_logits {
     json_t *words;      /* array of strings, index = token id, or NULL; owned */
 } cli_logits;
 
+/* Read at most `limit` bytes into memory that grows with what comes, and that the caller owns. NULL: out of
+ * memory. ferror() says whether reading failed. */
+unsigned char *cli_read_bytes(FILE *file, size_t limit, size_t *count);
 void cli_add_input(cli_options *o, cli_input *in);
 /* Read what the input options name. Returns an exit code; on failure nothing is left to free. */
 int cli_logits_load(cli *c, const cli_input *in, cli_logits *out);
@@ -187,6 +203,7 @@ int cmd_bench(cli *c, int argc, char **argv);
 int cmd_devices(cli *c, int argc, char **argv);
 int cmd_draw(cli *c, int argc, char **argv);
 int cmd_explain(cli *c, int argc, char **argv);
+int cmd_generate(cli *c, int argc, char **argv);
 int cmd_tokenize(cli *c, int argc, char **argv);
 int cmd_tune(cli *c, int argc, char **argv);
 

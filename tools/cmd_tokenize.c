@@ -9,8 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CHUNK ((size_t)1 << 16) /* bytes read at first from standard input */
-
 typedef struct tokenize {
     const char *model; /* --model */
     bool special;      /* --special */
@@ -20,25 +18,13 @@ typedef struct tokenize {
     tokenizer_ids ids;
 } tokenize;
 
-static int fail_model(cli *c, const model_error *error)
-{
-    return error->out_of_memory ? cli_fail_memory(c) : cli_fail_input(c, "%s", error->message);
-}
-
 /* ---- The text ---- */
 
-/* All of standard input, or one byte more than a text may have. */
 static int read_input(cli *c, tokenize *t)
 {
-    size_t room = 0;
-
-    do {
-        room = room ? 2 * room : CHUNK;
-        char *larger = realloc(t->text, room);
-        if (!larger) return cli_fail_memory(c);
-        t->text = larger;
-        t->length += fread(t->text + t->length, 1, room - t->length, stdin);
-    } while (t->length == room && room <= TOKENIZER_MAX_TEXT);
+    /* One byte more than a text may have is refused as too long. */
+    t->text = (char *)cli_read_bytes(stdin, TOKENIZER_MAX_TEXT + 1, &t->length);
+    if (!t->text) return cli_fail_memory(c);
     if (ferror(stdin)) return cli_fail_input(c, "standard input cannot be read: %s", strerror(errno));
     return CLI_DONE;
 }
@@ -64,7 +50,7 @@ static int run_tokenize(cli *c, tokenize *t)
     const bool ok = gguf_open(t->model, &file, &error) && tokenizer_open(file, &t->tokenizer, &error) &&
                     tokenizer_encode(t->tokenizer, t->text, t->length, flags, &t->ids, &error);
     gguf_close(file);
-    return ok ? CLI_DONE : fail_model(c, &error);
+    return ok ? CLI_DONE : cli_fail_model(c, &error);
 }
 
 static int give_json(cli *c, const tokenize *t)
@@ -122,11 +108,7 @@ int cmd_tokenize(cli *c, int argc, char **argv)
     };
     tokenize t = { 0 };
 
-    cli_add(&o, (cli_option){ .kind = CLI_TEXT,
-                              .name = "model",
-                              .value = "F.gguf",
-                              .target = (void *)&t.model,
-                              .help = "the model, a GGUF file with a byte-level BPE tokenizer" });
+    cli_add_model(&o, &t.model);
     cli_add(&o, (cli_option){ .kind = CLI_SWITCH,
                               .name = "special",
                               .target = &t.special,

@@ -222,8 +222,7 @@ typedef struct source {
     const char *name; /* for messages */
 } source;
 
-/* Read at most `limit` bytes into memory that grows with what comes. NULL: out of memory. */
-static unsigned char *read_bytes(FILE *file, size_t limit, size_t *count)
+unsigned char *cli_read_bytes(FILE *file, size_t limit, size_t *count)
 {
     size_t room = limit < CHUNK ? limit : CHUNK;
     unsigned char *bytes = malloc(room ? room : 1);
@@ -272,7 +271,7 @@ static int read_header(cli *c, const source *s, unsigned char **text, size_t *le
                               MAX_HEADER);
     }
     if (got == fixed) {
-        *text = read_bytes(s->file, size, length);
+        *text = cli_read_bytes(s->file, size, length);
         if (!*text) return cli_fail_memory(c);
     }
     if (got < fixed || *length < size) {
@@ -344,7 +343,7 @@ static int read_values(cli *c, const source *s, cli_logits *out)
 
     if (out->rows > SIZE_MAX / row) return cli_fail_memory(c);
     const size_t want = out->rows * row;
-    out->data = read_bytes(s->file, want, &got);
+    out->data = cli_read_bytes(s->file, want, &got);
     if (!out->data) return cli_fail_memory(c);
     if (ferror(s->file)) return fail_read(c, s);
     if (got < want) {
@@ -390,7 +389,7 @@ static int read_raw(cli *c, const source *s, const cli_input *in, cli_logits *ou
     const size_t row = in->vocab * cli_dtype_size(in->raw);
     size_t got = 0;
 
-    out->data = read_bytes(s->file, PTRDIFF_MAX, &got);
+    out->data = cli_read_bytes(s->file, PTRDIFF_MAX, &got);
     if (!out->data) return cli_fail_memory(c);
     if (ferror(s->file)) return fail_read(c, s);
     if (got == 0 || got % row != 0 || got / row >= CLI_UNSET) {

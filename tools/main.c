@@ -12,6 +12,7 @@ static const struct command {
     { "devices", cmd_devices, "list the OpenCL devices, check each, and say which one is used" },
     { "draw", cmd_draw, "draw tokens for each row of logits" },
     { "explain", cmd_explain, "show what each filter keeps of a row, and the probabilities after it" },
+    { "generate", cmd_generate, "continue a text, or answer it, with a model on the device" },
     { "tokenize", cmd_tokenize, "show the tokens that a model reads a text as" },
     { "bench", cmd_bench, "time the pipeline beside one read of the same logits" },
     { "tune", cmd_tune, "measure which way of using a device is fastest, and store it" },

@@ -235,6 +235,7 @@ static void build_all(clsample_options options, uint32_t dtypes)
     if (clsample_create(CONTEXT, DEVICE, &options, &ctx) != CLSAMPLE_OK) die(clsample_last_error()->message);
     for (uint32_t dtype = 0; dtype < dtypes; dtype++)
         if (cls_need_kernels(ctx, dtype, true) != CLSAMPLE_OK) die(clsample_last_error()->message);
+    if (cls_need_text_kernels(ctx) != CLSAMPLE_OK) die(clsample_last_error()->message);
     clsample_destroy(ctx);
 }
 

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a step of clsample_generate does beside the model and the sampler, a work-item a row or a logit.
+ * `ends` has the ids that end a text, then the stop sequences: of each its length, then its ids. */
+
+CLS_FN int cls_is_eos(cls_text_ends rules, __global const int *ends, int token)
+{
+    int found = 0;
+
+    for (uint i = 0; i < rules.eos; i++)
+        found |= ends[i] == token;
+    return found;
+}
+
+/* Do the `count` tokens that end before `end` have a stop sequence at their end? */
+CLS_FN int cls_stops(cls_text_ends rules, __global const int *ends, __global const int *end, uint count)
+{
+    __global const int *stop = ends + rules.eos;
+    int found = 0;
+
+    for (uint s = 0; s < rules.stops; s++) {
+        const uint length = (uint)stop[0];
+        uint same = 0;
+        while (length <= count && same < length && stop[1 + same] == (end - length)[same])
+            same++;
+        found |= same == length;
+        stop += 1 + length;
+    }
+    return found;
+}
+
+/* logits uint [rows, vocab], the bits of floats: those of the ids that end a text become -inf. Global size:
+ * rows. */
+__kernel void cls_ban(__global uint *restrict logits, uint vocab, __global const int *restrict ends,
+                      cls_text_ends rules)
+{
+    __global uint *row = logits + get_global_id(0) * (size_t)vocab;
+
+    for (uint i = 0; i < rules.eos; i++)
+        row[ends[i]] = 0xff800000u;
+}
+
+/* Append to each row the token that was drawn for it. ids int32 [rows, rules.stride]; rows [rows]; results
+ * [rows]: what the sampler left; tokens [.., rows], of which step `slot` is written. Global size: rows. */
+__kernel void cls_append(__global int *restrict ids, __global cls_text_row *restrict rows,
+                         __global const cls_result *restrict results, __global const int *restrict ends,
+                         cls_text_ends rules, __global cls_text_token *restrict tokens, uint slot)
+{
+    const uint r = get_global_id(0);
+    const cls_result result = results[r];
+    __global int *text = ids + r * (size_t)rules.stride;
+    cls_text_row row = rows[r];
+
+    if (row.finish == CLS_FINISH_NONE && result.token < 0) {
+        row.finish = CLS_FINISH_NO_TOKEN;
+    } else if (row.finish == CLS_FINISH_NONE) {
+        text[row.length++] = result.token;
+        const uint count = row.length - row.prompt;
+        if (cls_is_eos(rules, ends, result.token)) {
+            row.finish = CLS_FINISH_EOS;
+        } else if (count >= rules.min_tokens && cls_stops(rules, ends, text + row.length, count)) {
+            row.finish = CLS_FINISH_STOP;
+        } else if (row.length == row.limit) {
+            row.finish = CLS_FINISH_LENGTH;
+        }
+    }
+    rows[r] = row;
+    const cls_text_token token = { result.token, result.logprob, result.kept, row.finish };
+    tokens[slot * get_global_size(0) + r] = token;
+}

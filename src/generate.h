@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Texts on their way: what was asked for, checked by request.c, and what generate.c's loop works with. */
+#ifndef CLS_GENERATE_H
+#define CLS_GENERATE_H
+
+#include "step.h"
+
+#include "../cl/texts.h"
+
+/* What was asked for, with every default in its place. */
+typedef struct cls_request {
+    clsample_generation ask;
+    clsample_texts texts;
+    uint32_t rows;
+    uint32_t stride;      /* max_length */
+    uint32_t check_every; /* 1 if eager */
+    bool eager;
+    uint32_t n_ends; /* eos, and stop sequences with their lengths */
+} cls_request;
+
+/* Check and copy what the application asks for. `step` has the context, and takes what is found out about
+ * the queue. */
+clsample_status cls_check_request(cls_step *step, cl_command_queue queue, const clsample_generation *from,
+                                  const clsample_texts *texts, cls_request *request);
+/* Tokens of prompt `i`. */
+uint32_t cls_prompt_length(const cls_request *q, uint32_t i);
+/* The parameters of each row, and `ends` as the kernels want them (cl/generate.cl). */
+clsample_status cls_row_params(const cls_request *q, clsample_params *params);
+void cls_fill_ends(const cls_request *q, cl_int *ends);
+/* Does a text end with this id? */
+bool cls_ends_text(const cls_request *q, int32_t id);
+
+#endif

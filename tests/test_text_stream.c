@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Texts as `clsample generate` shows them: UTF-8 in pieces, and the texts that end them. Needs no device. */
+#include "text_stream.h"
+
+#include "common.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PIECES 4
+
+static const struct {
+    const char *what;
+    const char *stops[PIECES], *pieces[PIECES];
+    const char *early; /* shown before the end */
+    const char *want;
+    bool stopped;
+} known[] = {
+    { "no stops", { NULL }, { "ab", "c" }, "abc", "abc", false },
+    { "a stop in one piece", { "b" }, { "abc", "d" }, "a", "a", true },
+    { "a stop in two", { "bc" }, { "ab", "cd" }, "a", "a", true },
+    { "a stop that does not come", { "bcd" }, { "ab", "c" }, "a", "abc", false },
+    { "a beginning that turns out wrong", { "bcd" }, { "ab", "cx" }, "abcx", "abcx", false },
+    { "a beginning inside a beginning", { "aab" }, { "aa", "a", "b" }, "a", "a", true },
+    { "the first that is complete wins", { "abcd", "b" }, { "abcd" }, "a", "a", true },
+    { "at the very beginning", { "a" }, { "a" }, "", "", true },
+    { "a character in two pieces", { NULL }, { "x\xC3", "\xA9" }, "x\xC3\xA9", "x\xC3\xA9", false },
+    { "half a character at the end", { NULL }, { "x\xC3" }, "x", "x\xEF\xBF\xBD", false },
+    { "a stop of two bytes", { "\xC3\xA9" }, { "x\xC3", "\xA9y" }, "x", "x", true },
+};
+
+static char *shown;
+static size_t shown_size;
+
+static void set_stops(cli_list *list, const char *const *stops)
+{
+    for (list->count = 0; list->count < PIECES && stops[list->count]; list->count++)
+        list->text[list->count] = stops[list->count];
+}
+
+static bool is_shown(const char *want)
+{
+    return shown_size == strlen(want) && memcmp(shown, want, shown_size) == 0;
+}
+
+START_TEST(known_texts)
+{
+    cli_list stops;
+    text_stream s = { .to = open_memstream(&shown, &shown_size), .stops = &stops };
+
+    ck_assert_ptr_nonnull(s.to);
+    set_stops(&stops, known[_i].stops);
+    for (int i = 0; i < PIECES && known[_i].pieces[i]; i++)
+        text_stream_push(&s, known[_i].pieces[i], strlen(known[_i].pieces[i]));
+    fflush(s.to);
+    ck_assert_msg(is_shown(known[_i].early), "%s: early \"%s\"", known[_i].what, shown);
+    text_stream_end(&s);
+    fflush(s.to);
+    ck_assert_msg(is_shown(known[_i].want), "%s: \"%s\"", known[_i].what, shown);
+    ck_assert(s.stopped == known[_i].stopped && !s.failed);
+    ck_assert(s.length == shown_size && memcmp(s.text, shown, shown_size) == 0);
+    fclose(s.to);
+    free(shown);
+    text_stream_free(&s);
+}
+END_TEST
+
+/* Two letters make many beginnings: the text is cut before the stop that is complete first, in whatever
+ * pieces it comes, and what is shown is never taken back. */
+START_TEST(random_texts)
+{
+    test_rng r = { 700u + (uint64_t)_i };
+    char text[41], stop[2][5];
+    size_t want = 40, end = 41;
+    cli_list stops = { { stop[0], stop[1] }, 2 };
+    text_stream s = { .stops = &stops };
+    size_t at = 0;
+
+    for (size_t i = 0; i < 2; i++) {
+        const size_t length = 1 + rng_below(&r, 4);
+        for (size_t k = 0; k < length; k++)
+            stop[i][k] = "ab"[rng_below(&r, 2)];
+        stop[i][length] = 0;
+    }
+    for (size_t i = 0; i < 40; i++)
+        text[i] = "aabc"[rng_below(&r, 4)];
+    text[40] = 0;
+    for (size_t i = 0; i < 2; i++) {
+        const char *found = strstr(text, stop[i]);
+        const size_t begin = found ? (size_t)(found - text) : 40, after = begin + strlen(stop[i]);
+        if (found && (after < end || (after == end && begin < want))) {
+            want = begin;
+            end = after;
+        }
+    }
+    while (at < 40) {
+        const size_t n = rng_below(&r, 5), left = 40 - at;
+        text_stream_push(&s, text + at, n < left ? n : left);
+        at += n < left ? n : left;
+        ck_assert_uint_le(s.shown, want);
+    }
+    text_stream_end(&s);
+    ck_assert_msg(s.length == want && s.shown == want && memcmp(s.text, text, want) == 0,
+                  "%s, before %s or %s: %zu bytes", text, stop[0], stop[1], s.length);
+    text_stream_free(&s);
+}
+END_TEST
+
+static Suite *suite(void)
+{
+    Suite *s = suite_create("text_stream");
+    TCase *t = tcase_create("text_stream");
+
+    tcase_add_loop_test(t, known_texts, 0, (int)COUNT(known));
+    tcase_add_loop_test(t, random_texts, 0, 300);
+    suite_add_tcase(s, t);
+    return s;
+}
+
+int main(void)
+{
+    SRunner *r = srunner_create(suite());
+
+    srunner_set_fork_status(r, CK_NOFORK);
+    srunner_run_all(r, CK_NORMAL);
+    const int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
