@@ -144,6 +144,26 @@ static clsample_generation what_to_generate(const generate *g)
     return what;
 }
 
+static int run_plainly(void *user, const clsample_model_step *s)
+{
+    return enqueue(user, s, s->lengths, s->fresh, s->logits);
+}
+
+/* Drivers compile when a kernel is first enqueued, some for seconds: two steps from the prompt's first token,
+ * so that neither prompt nor text are timed with that. What fails here fails again, and is told then. */
+static void warm_up(generate *g)
+{
+    const uint32_t one = 1;
+    const clsample_texts texts = CLSAMPLE_TEXTS_INIT;
+    clsample_generation what = what_to_generate(g);
+
+    what.model = run_plainly;
+    what.model_user = g;
+    what.lengths = &one;
+    what.max_new_tokens = 2;
+    (void)clsample_generate(g->device.ctx, g->device.queue, &what, &texts);
+}
+
 static int run_loop(cli *c, generate *g, run *r)
 {
     clsample_generation what = what_to_generate(g);
@@ -217,7 +237,11 @@ int generate_run(cli *c, generate *g)
     r.fresh = calloc(g->samples, sizeof *r.fresh);
     int code = r.lengths && r.fresh ? CLI_DONE : cli_fail_memory(c);
     catch_interrupts(true);
-    if (code == CLI_DONE) code = run_loop(c, g, &r);
+    if (code == CLI_DONE) {
+        if (r.progress) fprintf(stderr, "compiling ...");
+        warm_up(g);
+        code = run_loop(c, g, &r);
+    }
     for (uint32_t i = 0; code == CLI_DONE && i < g->samples; i++)
         if (g->streams[i].failed) code = cli_fail_memory(c);
     if (code == CLI_DONE && !g->interrupted && g->logits) measure_sampling(g);
