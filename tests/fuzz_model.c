@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Fuzz target: any bytes as a GGUF file, as its tokenizer, as a text for that tokenizer, and as a model. */
+/* Fuzz target: any bytes as a GGUF file, as its tokenizer, as a text for that tokenizer, as a chat template,
+ * and as a model. */
 #include "fuzz.h"
 
+#include "model/chat.h"
 #include "model/llama_internal.h"
 #include "model/tokenizer.h"
 #include "model/unicode.h"
@@ -63,6 +65,16 @@ static void encode(const tokenizer *t, const unsigned char *text, size_t length)
     }
 }
 
+static void encode_chat(const gguf *file, const tokenizer *t, const unsigned char *text, size_t length)
+{
+    model_error error = { .message = "" };
+    tokenizer_ids ids = { 0 };
+
+    require(chat_encode(file, t, (const char *)text, length, &ids, &error) ? ids.count > 2
+                                                                           : error.message[0] != 0);
+    tokenizer_ids_free(&ids);
+}
+
 /* Every matrix that is found has the size that the shape asks for. */
 static void read_model(const gguf *file)
 {
@@ -94,7 +106,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (gguf_open_memory(bytes, size, "fuzz.gguf", &file, &error)) {
         sum += touch(file);
         read_model(file);
-        if (tokenizer_open(file, &t, &error)) encode(t, bytes + size - length, length);
+        if (tokenizer_open(file, &t, &error)) {
+            encode(t, bytes + size - length, length);
+            encode_chat(file, t, bytes + size - length, length);
+        }
     }
     require(t || error.message[0] != 0);
     tokenizer_close(t);

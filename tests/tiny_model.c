@@ -42,6 +42,13 @@ static void put_types(gguf_writer *w)
         gw_u32(w, id == TINY_USER ? 4 : id >= TINY_START ? 3 : 1);
 }
 
+/* ChatML with a system message; the vocabulary has no <|im_start|>. */
+static const char chatml[] =
+    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
+    "{{ '<|im_start|>system\nBe brief<|im_end|>\n' }}{% endif %}"
+    "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
+
 void tiny_put_tokenizer(gguf_writer *w, const char *pre)
 {
     gw_key_string(w, "tokenizer.ggml.model", "gpt2");
@@ -60,6 +67,7 @@ void tiny_put_tokenizer(gguf_writer *w, const char *pre)
     gw_key_u32(w, "tokenizer.ggml.bos_token_id", TINY_START);
     gw_key_u32(w, "tokenizer.ggml.eos_token_id", TINY_END);
     gw_key_bool(w, "tokenizer.ggml.add_bos_token", 0);
+    gw_key_string(w, "tokenizer.chat_template", chatml);
 }
 
 gguf_writer tiny_tokenizer_file(const char *pre)

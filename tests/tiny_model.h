@@ -29,7 +29,7 @@ enum {
 };
 
 /* The keys of a tokenizer; `pre` is tokenizer.ggml.pre. */
-#define TINY_TOKENIZER_KEYS 8u
+#define TINY_TOKENIZER_KEYS 9u
 void tiny_put_tokenizer(gguf_writer *w, const char *pre);
 /* A whole file with that tokenizer and no tensors; its bytes are freed by the caller. */
 gguf_writer tiny_tokenizer_file(const char *pre);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* clsample generate: a text goes on, or is answered, by a model on the device. */
-#include "chat.h"
 #include "generate.h"
+#include "model/chat.h"
 
 #include <errno.h>
 #include <inttypes.h>

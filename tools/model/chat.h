@@ -3,7 +3,7 @@
 #ifndef CHAT_H
 #define CHAT_H
 
-#include "model/tokenizer.h"
+#include "tokenizer.h"
 
 /* Append the ids of the turn text[0..length), up to where the answer begins, by the template that the file
  * carries (tokenizer.chat_template). Two are known, ChatML with and without a system message of its own; one
