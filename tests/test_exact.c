@@ -117,7 +117,7 @@ END_TEST
 START_TEST(batch_and_dtype)
 {
     enum { MOST_ROWS = 64, VOCAB = 3001 };
-    const uint32_t rows = test_scaled("rows of a batch", MOST_ROWS, MOST_ROWS, 12);
+    const uint32_t rows = test_scaled("rows of a batch", MOST_ROWS, MOST_ROWS, 6);
     const uint32_t dtype = (uint32_t)_i;
     float *x = test_alloc(rows * VOCAB * sizeof *x);
     clsample_params p[MOST_ROWS];
@@ -152,7 +152,7 @@ static Suite *exact_suite(void)
 
     tcase_set_timeout(t, 0);
     tcase_add_test(t, real_rows);
-    tcase_add_loop_test(t, random_rows, 0, (int)test_scaled("sizes of rows", 16, 15, 13));
+    tcase_add_loop_test(t, random_rows, 0, (int)test_scaled("sizes of rows", 16, 15, 11));
     tcase_add_loop_test(t, batch_and_dtype, 0, 3);
     suite_add_tcase(suite, t);
     return suite;

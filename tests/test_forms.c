@@ -96,7 +96,7 @@ START_TEST(every_form)
 {
     static const uint32_t size[] = { 1, 64, 255, 257, 1000, 5001, 40000 };
     const uint32_t sizes = test_scaled("sizes of every_form", COUNT(size), COUNT(size), 5);
-    const uint32_t sets = test_scaled("settings of every_form", 6, 3, 1);
+    const uint32_t sets = test_scaled("settings of every_form", 6, 1, 1);
     const size_t step = COUNT(setting) / sets;
 
     if (!is_wanted(forms[_i].name)) return;

@@ -539,8 +539,9 @@ START_TEST(stride_and_offset)
         uint32_t vocab, stride, offset; /* in elements */
     } layout[] = { { 1, 2, 1 },     { 63, 65, 0 },   { 64, 127, 3 }, { 65, 66, 1 },
                    { 128, 131, 7 }, { 130, 200, 0 }, { 64, 64, 5 },  { 100, 0, 1 } };
-    const uint32_t vocab = layout[_i / 3].vocab, dtype = (uint32_t)_i % 3, offset = layout[_i / 3].offset;
-    const uint32_t step = layout[_i / 3].stride ? layout[_i / 3].stride : vocab, n = offset + ROWS * step + 9;
+    const int at = _i % (int)COUNT(layout);
+    const uint32_t vocab = layout[at].vocab, dtype = (uint32_t)_i / COUNT(layout), offset = layout[at].offset;
+    const uint32_t step = layout[at].stride ? layout[at].stride : vocab, n = offset + ROWS * step + 9;
     float compact[ROWS * MOST], *wide = test_alloc(n * sizeof *wide);
     const clsample_params p = params_of(0.9f, 0.01f, 50, 0.95f, CLSAMPLE_RULES_VLLM);
     clsample_result a[ROWS], b[ROWS];
@@ -555,7 +556,7 @@ START_TEST(stride_and_offset)
     const size_t size = dtype_size(dtype);
     clsample_logits in = logits_of(dev_upload(packed, size * ROWS * vocab), dtype, ROWS, vocab);
     clsample_logits far = logits_of(dev_upload(spread, size * n), dtype, ROWS, vocab);
-    far.stride = layout[_i / 3].stride;
+    far.stride = layout[at].stride;
     far.offset = offset * size;
     dev_draw(&p, 1, &in, a);
     dev_draw(&p, 1, &far, b);
@@ -609,7 +610,7 @@ static Suite *make(void)
     tcase_add_loop_test(others, batch_streams, 0, 3);
     tcase_add_test(others, no_params);
     tcase_add_test(others, random_inputs_all_count);
-    tcase_add_loop_test(others, stride_and_offset, 0, (int)test_scaled("stride_and_offset", 24, 12, 9));
+    tcase_add_loop_test(others, stride_and_offset, 0, (int)test_scaled("stride_and_offset", 24, 16, 17));
     tcase_add_test(others, last_row_is_not_padded);
     suite_add_tcase(s, others);
     return s;

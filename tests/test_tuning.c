@@ -154,12 +154,13 @@ END_TEST
 START_TEST(same_tokens)
 {
     enum { VOCAB = 5001, ROWS = SHAPE_COUNT };
-    const uint32_t settings = test_scaled("settings of a tuning", 3, 3, 1);
-    float *x = test_alloc(ROWS * VOCAB * sizeof *x);
+    const uint32_t settings = test_scaled("settings of a tuning", 3, 0, 1);
     clsample_options options = options_of(0, 0, 0, 0);
     const clsample_logits in = logits_of(NULL, CLSAMPLE_F32, ROWS, VOCAB);
     clsample_ctx *ctx = NULL;
 
+    if (settings == 0) return; /* its compiler would take a minute */
+    float *x = test_alloc(ROWS * VOCAB * sizeof *x);
     for (uint32_t r = 0; r < ROWS; r++)
         row_random(x + (size_t)r * VOCAB, VOCAB, (test_shape)r, 90 + r);
     store(another());
