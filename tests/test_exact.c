@@ -88,7 +88,7 @@ START_TEST(random_rows)
     const uint32_t vocab = size[_i];
     const bool wide = vocab > 4000;
     const uint32_t shapes = wide ? test_scaled("shapes of wide rows", SHAPE_COUNT, 2, 1)
-                                 : test_scaled("shapes of rows", SHAPE_COUNT, 4, 3);
+                                 : test_scaled("shapes of rows", SHAPE_COUNT, 4, 2);
     const uint32_t some =
         wide ? test_scaled("settings of wide rows", 3, 1, 1) : test_scaled("settings of rows", 12, 2, 1);
     const uint32_t step = (uint32_t)COUNT(setting) / some;

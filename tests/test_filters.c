@@ -263,7 +263,7 @@ START_TEST(flat_vocabulary)
     static const struct {
         bool top_k, top_p;
     } on[] = { { false, true }, { true, false }, { true, true } };
-    const uint32_t n = test_scaled("flat_vocabulary logits", 131072, 131072, 1024);
+    const uint32_t n = test_scaled("flat_vocabulary logits", 131072, 131072, 512);
     const uint32_t k = (uint32_t)((uint64_t)n * 100000 / 131072), rules = (uint32_t)_i % 4;
     const bool top_k = on[_i / 4].top_k, top_p = on[_i / 4].top_p;
     const clsample_params p = params_of(1.0f, 0.0f, top_k ? k : 0, top_p ? 0.9f : 1.0f, rules);
@@ -626,10 +626,10 @@ static Suite *make(void)
     tcase_add_loop_test(published, golden_peers, 0, cases);
     suite_add_tcase(s, published);
     tcase_add_unchecked_fixture(random, NULL, unload);
-    tcase_add_loop_test(random, random_rows, 0, (int)test_scaled("random_rows sizes", COUNT(sizes), 19, 14));
+    tcase_add_loop_test(random, random_rows, 0, (int)test_scaled("random_rows sizes", COUNT(sizes), 19, 10));
     tcase_add_loop_test(random, random_small_rows, 0, (int)test_scaled("random_small_rows", 40, 4, 2));
     tcase_add_loop_test(random, half_types_like_float, 0,
-                        (int)test_scaled("half_types_like_float", 10, 5, 9));
+                        (int)test_scaled("half_types_like_float", 10, 5, 8));
     suite_add_tcase(s, random);
     return s;
 }
