@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a step of clsample_generate does beside the model and the sampler, a work-item a row or a logit.
+/* What a step of clsample_generate does beside the model and the sampler, a work-item a row.
  * `ends` has the ids that end a text, then the stop sequences: of each its length, then its ids. */
 
 CLS_FN int cls_is_eos(cls_text_ends rules, __global const int *ends, int token)
