@@ -156,7 +156,8 @@ typedef struct clsample_device_info {
 
 /** List every device of every platform, without computing on any: entries stay even when a driver fails,
  * with the reason. No platform at all is an empty list, not an error.
- * @param options NULL for the defaults; kept for the self-checks (cache_dir is copied)
+ * @param options NULL for the defaults; kept for the self-checks and for clsample_devices_create (cache_dir
+ *                is copied)
  * @param list    owned by the caller: clsample_devices_close
  * @return OK, E_ARGUMENT, E_VERSION or E_MEMORY; *list is NULL on failure */
 CLSAMPLE_API clsample_status clsample_devices_open(const clsample_options *options, clsample_devices **list);
@@ -192,6 +193,13 @@ CLSAMPLE_API clsample_status clsample_create(cl_context context, cl_device_id de
                                              const clsample_options *options, clsample_ctx **ctx);
 /** Free a context; NULL is fine. Commands already enqueued still run to their end. */
 CLSAMPLE_API void clsample_destroy(clsample_ctx *ctx);
+/** clsample_create for a device of a list and with the list's options. What the list found out about the
+ * device counts: a self-check that ran before, as clsample_devices_select ran it, is not run again, which
+ * saves its part of the start.
+ * @param context the application's own; one without the device of entry `index` is E_ARGUMENT
+ * @return as clsample_create; E_DEVICE, with the reason, for an entry that is not usable */
+CLSAMPLE_API clsample_status clsample_devices_create(clsample_devices *list, size_t index,
+                                                     cl_context context, clsample_ctx **ctx);
 
 /** Tell what a context works with: flags has FORCE_VECTORS or FORCE_GROUPS, and FORCE_TWO_LAUNCHES if a step
  * takes two launches in the form for CPUs; work_group, lanes and groups are not 0; cache_dir is NULL.

@@ -6,43 +6,54 @@
 #include <stdlib.h>
 #include <string.h>
 
-clsample_status clsample_create(cl_context context, cl_device_id device, const clsample_options *options,
-                                clsample_ctx **out)
+clsample_status cls_make_context(cl_context context, cl_device_id device, const clsample_options *options,
+                                 const cls_abilities *known, clsample_ctx **out)
 {
     clsample_status st = CLSAMPLE_OK;
-    clsample_options opt;
-
-    if (!out) return cls_fail(CLSAMPLE_E_ARGUMENT, "ctx is NULL; it must point to where the context goes");
-    *out = NULL;
-    if (!context || !device)
-        return cls_fail(CLSAMPLE_E_ARGUMENT, "%s is NULL; it must be an OpenCL %s",
-                        context ? "device" : "context", context ? "device" : "context");
-    if ((st = cls_check_options(options, &opt)) != CLSAMPLE_OK) return st;
-    if ((st = cls_device_usable(device)) != CLSAMPLE_OK) return st;
-
     clsample_ctx *ctx = calloc(1, sizeof *ctx);
+
     if (!ctx) return cls_fail(CLSAMPLE_E_MEMORY, "no memory for a context of %zu bytes", sizeof *ctx);
     CLS_CL(clRetainContext(context), "clRetainContext");
     ctx->context = context;
     ctx->device = device; /* a root device needs no reference; a sub-device lives as long as its context */
-    if (opt.cache_dir && opt.cache_dir[0]) {
-        const size_t size = strlen(opt.cache_dir) + 1;
+    if (options->cache_dir && options->cache_dir[0]) {
+        const size_t size = strlen(options->cache_dir) + 1;
         ctx->cache_dir = malloc(size);
         if (!ctx->cache_dir) {
             st = cls_fail(CLSAMPLE_E_MEMORY, "no memory for options.cache_dir (%zu bytes)", size);
             goto cleanup;
         }
-        memcpy(ctx->cache_dir, opt.cache_dir, size);
+        memcpy(ctx->cache_dir, options->cache_dir, size);
     }
-    CLS_TRY(cls_choose_tuning(device, &opt, &ctx->tuning));
-    CLS_TRY(cls_self_check(context, device, ctx->cache_dir, !(opt.flags & CLSAMPLE_NO_SELF_CHECK),
-                           ctx->tuning.cpu, &ctx->abilities));
+    CLS_TRY(cls_choose_tuning(device, options, &ctx->tuning));
+    if (known) {
+        ctx->abilities = *known;
+    } else {
+        CLS_TRY(cls_self_check(context, device, ctx->cache_dir, !(options->flags & CLSAMPLE_NO_SELF_CHECK),
+                               ctx->tuning.cpu, &ctx->abilities));
+    }
     if (!ctx->abilities.hands_over) ctx->tuning.one_launch = false;
     *out = ctx;
     ctx = NULL;
 cleanup:
     clsample_destroy(ctx);
     return st;
+}
+
+clsample_status clsample_create(cl_context context, cl_device_id device, const clsample_options *options,
+                                clsample_ctx **ctx)
+{
+    clsample_status st = CLSAMPLE_OK;
+    clsample_options checked;
+
+    if (!ctx) return cls_fail(CLSAMPLE_E_ARGUMENT, "ctx is NULL; it must point to where the context goes");
+    *ctx = NULL;
+    if (!context || !device)
+        return cls_fail(CLSAMPLE_E_ARGUMENT, "%s is NULL; it must be an OpenCL %s",
+                        context ? "device" : "context", context ? "device" : "context");
+    if ((st = cls_check_options(options, &checked)) != CLSAMPLE_OK) return st;
+    if ((st = cls_device_usable(device)) != CLSAMPLE_OK) return st;
+    return cls_make_context(context, device, &checked, NULL, ctx);
 }
 
 static void release_kernel(cl_kernel kernel)
@@ -103,13 +114,16 @@ static clsample_status need_kernel(clsample_ctx *ctx, uint32_t dtype, cls_source
     clsample_status st = CLSAMPLE_OK;
     cl_program program = NULL;
     cl_int err = CL_SUCCESS;
-    char options[160];
+    char options[192];
 
     if (*kernel) return CLSAMPLE_OK;
+    /* PoCL takes two minutes to optimize the form for GPUs, whose many barriers cut a kernel into as many
+     * loops, for a CPU that is better off with the other form. */
+    const bool plain = source == CLS_SRC_CHOICE && ctx->tuning.cpu && cls_is_pocl(ctx->device);
     snprintf(options, sizeof options,
-             "-DCLS_DTYPE=%u -DCLS_WG=%u -DCLS_LANES=%u -DCLS_KEEP_CALLS=%d -DCLS_CANDIDATES_OFF=%d",
+             "-DCLS_DTYPE=%u -DCLS_WG=%u -DCLS_LANES=%u -DCLS_KEEP_CALLS=%d -DCLS_CANDIDATES_OFF=%d%s",
              (unsigned)dtype, (unsigned)group, (unsigned)ctx->tuning.lanes, ctx->tuning.cpu,
-             ctx->tuning.no_candidates);
+             ctx->tuning.no_candidates, plain ? " -cl-opt-disable" : "");
     CLS_TRY(cls_program_build(ctx->context, ctx->device, ctx->cache_dir, source, options, &program));
     *kernel = clCreateKernel(program, name, &err);
     CLS_CL(err, name);

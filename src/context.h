@@ -54,6 +54,10 @@ struct clsample_ctx {
     uint32_t host_rows;
 };
 
+/* clsample_create after its arguments were checked; without the self-check if it is `known` what that would
+ * find out. */
+clsample_status cls_make_context(cl_context context, cl_device_id device, const clsample_options *options,
+                                 const cls_abilities *known, clsample_ctx **out);
 /* Can this device choose a token of so many? E_DEVICE if its driver would end a loop too early. */
 clsample_status cls_check_loops(const clsample_ctx *ctx, uint32_t vocab);
 /* Compile what a dtype needs and is not there yet. */

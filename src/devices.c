@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The list of devices: what the ICD loader offers, ranked, checked, chosen. A driver that fails costs its own
  * entry and nothing else: every error becomes a reason in the list. */
-#include "tuning.h"
+#include "context.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -15,7 +15,8 @@ typedef struct entry {
     clsample_device_info info;
     cl_device_type type; /* all the bits that the driver sets: a device may be several things */
     int kind;
-    bool checked; /* its outcome is in the info; never run twice */
+    bool checked;            /* its outcome is in the info; never run twice */
+    cls_abilities abilities; /* what the check found out, if it passed */
 } entry;
 
 struct clsample_devices {
@@ -379,7 +380,7 @@ const clsample_device_info *clsample_devices_info(const clsample_devices *list, 
 /* ---- Checks ---- */
 
 /* Make what an application would make on the device, and throw it away. */
-static clsample_status try_device(const clsample_devices *list, const entry *e)
+static clsample_status try_device(const clsample_devices *list, entry *e)
 {
     const cl_context_properties properties[] = { CL_CONTEXT_PLATFORM,
                                                  (cl_context_properties)e->info.platform_id, 0 };
@@ -389,7 +390,8 @@ static clsample_status try_device(const clsample_devices *list, const entry *e)
 
     cl_context context = clCreateContext(properties, 1, &e->info.device_id, NULL, NULL, &error);
     CLS_CL(error, "clCreateContext");
-    CLS_TRY(clsample_create(context, e->info.device_id, &list->options, &ctx));
+    CLS_TRY(cls_make_context(context, e->info.device_id, &list->options, NULL, &ctx));
+    e->abilities = ctx->abilities;
 cleanup:
     clsample_destroy(ctx);
     if (context) clReleaseContext(context);
@@ -416,12 +418,58 @@ static clsample_status check_entry(clsample_devices *list, entry *e)
                         : cls_fail(CLSAMPLE_E_DEVICE, "device %s: %s", info->selector, info->reason);
 }
 
-clsample_status clsample_devices_check(clsample_devices *list, size_t index)
+static clsample_status find_entry(clsample_devices *list, size_t index, entry **e)
 {
     if (!list) return cls_fail(CLSAMPLE_E_ARGUMENT, "list is NULL");
     if (index >= list->count)
         return cls_fail(CLSAMPLE_E_ARGUMENT, "index is %zu, the list has %zu entries", index, list->count);
-    return check_entry(list, &list->entries[index]);
+    *e = &list->entries[index];
+    return CLSAMPLE_OK;
+}
+
+clsample_status clsample_devices_check(clsample_devices *list, size_t index)
+{
+    entry *e = NULL;
+    const clsample_status st = find_entry(list, index, &e);
+
+    return st == CLSAMPLE_OK ? check_entry(list, e) : st;
+}
+
+/* Is it one of the context's? Nothing else would notice before the first kernel is compiled. */
+static clsample_status check_context(cl_context context, const clsample_device_info *info)
+{
+    clsample_status st = CLSAMPLE_OK;
+    cl_device_id *devices = NULL;
+    size_t size = 0, i = 0;
+
+    CLS_CL(clGetContextInfo(context, CL_CONTEXT_DEVICES, 0, NULL, &size), "clGetContextInfo devices");
+    devices = malloc(size + 1);
+    if (!devices)
+        CLS_TRY(cls_fail(CLSAMPLE_E_MEMORY, "no memory for the context's devices (%zu bytes)", size));
+    CLS_CL(clGetContextInfo(context, CL_CONTEXT_DEVICES, size, devices, NULL), "clGetContextInfo devices");
+    while (i < size / sizeof *devices && devices[i] != info->device_id)
+        i++;
+    if (i == size / sizeof *devices)
+        st = cls_fail(CLSAMPLE_E_ARGUMENT, "context does not have device %s, %s / %s", info->selector,
+                      info->platform, info->name);
+cleanup:
+    free(devices);
+    return st;
+}
+
+clsample_status clsample_devices_create(clsample_devices *list, size_t index, cl_context context,
+                                        clsample_ctx **ctx)
+{
+    clsample_status st = CLSAMPLE_OK;
+    entry *e = NULL;
+
+    if (!ctx) return cls_fail(CLSAMPLE_E_ARGUMENT, "ctx is NULL; it must point to where the context goes");
+    *ctx = NULL;
+    if (!context) return cls_fail(CLSAMPLE_E_ARGUMENT, "context is NULL; it must be an OpenCL context");
+    if ((st = find_entry(list, index, &e)) != CLSAMPLE_OK) return st;
+    if ((st = check_entry(list, e)) != CLSAMPLE_OK) return st;
+    if ((st = check_context(context, &e->info)) != CLSAMPLE_OK) return st;
+    return cls_make_context(context, e->info.device_id, &list->options, &e->abilities, ctx);
 }
 
 /* ---- Choice ---- */

@@ -546,6 +546,7 @@ START_TEST(wrong_devices)
     const clsample_options options = test_options();
     clsample_options unknown = options;
     clsample_devices *list = NULL;
+    clsample_ctx *ctx = NULL;
     size_t index = 0, n = 0;
     char folder[2];
 
@@ -566,6 +567,12 @@ START_TEST(wrong_devices)
     check_note(clsample_devices_select(list, "", &index), CLSAMPLE_E_ARGUMENT, "selector", "cpu");
     check_note(clsample_devices_select(list, "no such device", &index), CLSAMPLE_E_NO_DEVICE,
                "no such device", NULL);
+    ctx = dev.ctx;
+    check_note(clsample_devices_create(NULL, 0, dev.context, &ctx), CLSAMPLE_E_ARGUMENT, "list", "NULL");
+    ck_assert_ptr_null(ctx);
+    check_note(clsample_devices_create(list, n, dev.context, &ctx), CLSAMPLE_E_ARGUMENT, "index", "entries");
+    check_note(clsample_devices_create(list, 0, NULL, &ctx), CLSAMPLE_E_ARGUMENT, "context", "NULL");
+    check_note(clsample_devices_create(list, 0, dev.context, NULL), CLSAMPLE_E_ARGUMENT, "ctx", "NULL");
     clsample_devices_close(list);
     clsample_devices_close(NULL);
     check_note(clsample_default_cache_dir(NULL, 4), CLSAMPLE_E_ARGUMENT, "dir", "NULL");

@@ -82,6 +82,7 @@ static void never_chosen(clsample_devices *list, const char *why)
 {
     static const char *const selectors[] = { NULL, "0:0", "0:-", "gpu", "e" };
     const clsample_device_info *info = clsample_devices_info(list, 0);
+    clsample_ctx *ctx = NULL;
 
     for (size_t i = 0; i < CLS_COUNT(selectors); i++) {
         size_t index = 99;
@@ -95,6 +96,10 @@ static void never_chosen(clsample_devices *list, const char *why)
     ck_assert_int_eq(info->is_default, 0);
     ck_assert_ptr_nonnull(strstr(info->reason, why));
     ck_assert_int_eq(clsample_devices_check(list, 0), CLSAMPLE_E_DEVICE);
+    ck_assert_ptr_nonnull(strstr(clsample_last_error()->message, why));
+    /* Refused before the context is looked at. */
+    ck_assert_int_eq(clsample_devices_create(list, 0, (cl_context)list, &ctx), CLSAMPLE_E_DEVICE);
+    ck_assert_ptr_null(ctx);
     ck_assert_ptr_nonnull(strstr(clsample_last_error()->message, why));
 }
 

@@ -278,6 +278,89 @@ START_TEST(cache_dir_is_copied)
 }
 END_TEST
 
+/* ---- A context from the list ---- */
+
+/* The linker puts these between library and loader: they count what is compiled, and can make a context that
+ * has no devices. */
+cl_int __real_clBuildProgram(cl_program program, cl_uint n, const cl_device_id *devices, const char *options,
+                             void(CL_CALLBACK *notify)(cl_program, void *), void *user);
+cl_int __wrap_clBuildProgram(cl_program program, cl_uint n, const cl_device_id *devices, const char *options,
+                             void(CL_CALLBACK *notify)(cl_program, void *), void *user);
+cl_int __real_clGetContextInfo(cl_context context, cl_context_info what, size_t room, void *value,
+                               size_t *size);
+cl_int __wrap_clGetContextInfo(cl_context context, cl_context_info what, size_t room, void *value,
+                               size_t *size);
+static int builds;
+static bool without_devices;
+
+cl_int __wrap_clBuildProgram(cl_program program, cl_uint n, const cl_device_id *devices, const char *options,
+                             void(CL_CALLBACK *notify)(cl_program, void *), void *user)
+{
+    builds++;
+    return __real_clBuildProgram(program, n, devices, options, notify, user);
+}
+
+cl_int __wrap_clGetContextInfo(cl_context context, cl_context_info what, size_t room, void *value,
+                               size_t *size)
+{
+    if (!without_devices || what != CL_CONTEXT_DEVICES)
+        return __real_clGetContextInfo(context, what, room, value, size);
+    if (size) *size = 0;
+    return CL_SUCCESS;
+}
+
+/* It works as one that clsample_create makes, without a second self-check. */
+START_TEST(create_is_no_second_check)
+{
+    static const float host[] = { 1.0f, 3.0f, 2.0f };
+    clsample_options made_tuning = CLSAMPLE_OPTIONS_INIT, tuning = CLSAMPLE_OPTIONS_INIT;
+    clsample_params params = CLSAMPLE_PARAMS_INIT;
+    clsample_logits logits = CLSAMPLE_LOGITS_INIT;
+    clsample_result result = { 0 };
+    clsample_ctx *ctx = NULL;
+
+    ck_ok(clsample_devices_check(list, own_entry()));
+    builds = 0;
+    ck_ok(clsample_devices_create(list, own_entry(), dev.context, &ctx));
+    ck_assert_int_eq(builds, 0);
+    ck_ok(clsample_get_tuning(ctx, &made_tuning));
+    ck_ok(clsample_get_tuning(dev.ctx, &tuning));
+    ck_assert_mem_eq(&made_tuning, &tuning, sizeof tuning);
+    params.temperature = 0.0f;
+    logits.rows = 1;
+    logits.vocab = COUNT(host);
+    ck_ok(clsample_sample(ctx, &params, 1, &logits, host, &result));
+    ck_assert_int_eq(result.token, 1);
+    clsample_destroy(ctx);
+}
+END_TEST
+
+/* Without a check before, it runs one, and the list shows it. */
+START_TEST(create_checks)
+{
+    clsample_ctx *ctx = NULL;
+
+    builds = 0;
+    ck_ok(clsample_devices_create(list, own_entry(), dev.context, &ctx));
+    ck_assert_int_eq(builds, 1);
+    ck_assert_str_eq(clsample_devices_info(list, own_entry())->self_check, "passed");
+    clsample_destroy(ctx);
+}
+END_TEST
+
+START_TEST(create_needs_its_device)
+{
+    clsample_ctx *ctx = dev.ctx;
+
+    without_devices = true;
+    const clsample_status st = clsample_devices_create(list, own_entry(), dev.context, &ctx);
+    without_devices = false;
+    ck_assert_int_eq(st, CLSAMPLE_E_ARGUMENT);
+    ck_assert_ptr_null(ctx);
+    ck_assert_ptr_nonnull(strstr(clsample_last_error()->message, "context does not have device"));
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("devices");
@@ -296,6 +379,9 @@ static Suite *suite(void)
     tcase_add_test(t, null_arguments);
     tcase_add_loop_test(t, bad_options, 0, (int)COUNT(bad));
     tcase_add_test(t, cache_dir_is_copied);
+    tcase_add_test(t, create_is_no_second_check);
+    tcase_add_test(t, create_checks);
+    tcase_add_test(t, create_needs_its_device);
     suite_add_tcase(s, t);
     return s;
 }

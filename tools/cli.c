@@ -472,29 +472,22 @@ int cli_check_selector(cli *c, const char *option)
         c, "--device \"\": allowed is P:D, cpu, gpu, accelerator or a part of a device's name");
 }
 
-/* Name the cache folder in `options`; one whose path is too long costs the cache, nothing else. */
-static void use_cache(clsample_options *options, char *folder, size_t size)
-{
-    if (clsample_default_cache_dir(folder, size) == CLSAMPLE_OK && folder[0]) options->cache_dir = folder;
-}
-
 int cli_devices_open(cli *c, clsample_devices **list)
 {
     clsample_options options = CLSAMPLE_OPTIONS_INIT;
     char cache[CACHE_PATH];
 
-    use_cache(&options, cache, sizeof cache);
+    /* A folder whose path is too long costs the cache, nothing else. */
+    if (clsample_default_cache_dir(cache, sizeof cache) == CLSAMPLE_OK) options.cache_dir = cache;
     return clsample_devices_open(&options, list) == CLSAMPLE_OK ? CLI_DONE : cli_fail_library(c);
 }
 
-static int select_device(cli *c, const char *selector, cli_device *device)
+static int select_device(cli *c, const char *selector, cli_device *device, size_t *index)
 {
-    size_t index = 0;
-
     const int code = cli_devices_open(c, &device->list);
     if (code != CLI_DONE) return code;
-    if (clsample_devices_select(device->list, selector, &index) != CLSAMPLE_OK) return cli_fail_library(c);
-    device->info = clsample_devices_info(device->list, index);
+    if (clsample_devices_select(device->list, selector, index) != CLSAMPLE_OK) return cli_fail_library(c);
+    device->info = clsample_devices_info(device->list, *index);
     if (!c->json) {
         fprintf(stderr, "device %s %s / %s\n", device->info->selector, device->info->platform,
                 device->info->name);
@@ -504,12 +497,11 @@ static int select_device(cli *c, const char *selector, cli_device *device)
 
 int cli_device_open(cli *c, const char *selector, cli_device *device)
 {
-    clsample_options options = CLSAMPLE_OPTIONS_INIT;
-    char cache[CACHE_PATH];
     cl_int error = CL_SUCCESS;
+    size_t index = 0;
 
     int code = cli_check_selector(c, selector);
-    if (code == CLI_DONE) code = select_device(c, cli_selector(selector, NULL), device);
+    if (code == CLI_DONE) code = select_device(c, cli_selector(selector, NULL), device, &index);
     if (code != CLI_DONE) return code;
     const cl_device_id id = device->info->device_id;
     const cl_context_properties properties[] = { CL_CONTEXT_PLATFORM,
@@ -518,9 +510,7 @@ int cli_device_open(cli *c, const char *selector, cli_device *device)
     if (error != CL_SUCCESS) return cli_fail_opencl(c, error, "clCreateContext");
     device->queue = clCreateCommandQueue(device->context, id, 0, &error);
     if (error != CL_SUCCESS) return cli_fail_opencl(c, error, "clCreateCommandQueue");
-    use_cache(&options, cache, sizeof cache);
-    options.flags = CLSAMPLE_NO_SELF_CHECK; /* the selection ran it */
-    if (clsample_create(device->context, id, &options, &device->ctx) != CLSAMPLE_OK)
+    if (clsample_devices_create(device->list, index, device->context, &device->ctx) != CLSAMPLE_OK)
         return cli_fail_library(c);
     return CLI_DONE;
 }
