@@ -217,7 +217,7 @@ START_TEST(steps_in_flight)
     if (_i == 1 && !extra) { return; }
     if (extra) { queues[1] = extra; }
     if (_i == 1) { queues[0] = extra; }
-    flight_open(&f, 5, test_scaled("steps_in_flight", 64, 16, 4));
+    flight_open(&f, 5, test_scaled("steps_in_flight", 64, 16, 3));
     cl_mem other = dev_buffer(f.rows * sizeof *f.got);
     const clsample_output aside = results_at(other, 0);
     for (uint32_t s = 0; s < f.steps; s++) {

@@ -2,7 +2,7 @@
 /* The model's forward pass on a device, on small models with random weights of every type, against the
  * textbook in double: both forms of the kernels, with and without CLBlast, batches of rows that are at
  * different places. */
-#include "common.h"
+#include "session.h"
 #include "tiny_model.h"
 
 #include "model/llama.h"
@@ -17,8 +17,7 @@
  * products in float32 (2^-24 each), and so is what goes into them, a dozen times over: 100 * 12 * 2^-24 =
  * 7e-5 if all errors had the same sign. */
 #define TOLERANCE 7e-5
-#define GUARD 64u /* bytes */
-#define ROWS 4u   /* most tests' own: kernels are compiled for a number of rows, up to 4 */
+#define ROWS 4u /* most tests' own: kernels are compiled for a number of rows, up to 4 */
 
 static const tiny_shape shapes[] = {
     { .name = "all types, grouped heads",
@@ -77,53 +76,19 @@ static model_error error;
 
 /* ---- A model at work ---- */
 
-typedef struct session {
-    const tiny_model *tiny;
-    llama *model;
-    uint32_t rows, stride;
-    cl_mem ids, logits;
-    int32_t *host_ids;  /* [rows, stride] */
-    float *host_logits; /* [rows, vocab] */
-    uint32_t *lengths, *fresh;
-    test_rng rng;
-} session;
+static test_rng rng;
 
 static session open_session(const tiny_model *tiny, const llama_options *options)
 {
-    const clsample_options cache = test_options();
-    llama_options o = *options;
-    session s = { .tiny = tiny, .rows = o.rows, .stride = tiny->shape->context, .rng = { 77 } };
     gguf *file = NULL;
 
-    o.cache_dir = cache.cache_dir;
     ck_assert_msg(gguf_open_memory(tiny->file.bytes, tiny->file.size, "tiny.gguf", &file, &error), "%s",
                   error.message);
-    ck_assert_msg(llama_open(file, dev.context, dev.id, dev.queue, &o, &s.model, &error), "%s\n%s",
-                  error.message, clsample_last_error()->log);
-    gguf_close(file);
-    ck_assert_uint_eq(llama_vocab(s.model), tiny->shape->vocab);
-    ck_assert_uint_eq(llama_rows(s.model), o.rows);
-    const size_t logits = o.rows * tiny->shape->vocab * sizeof(float);
-    s.ids = dev_buffer(GUARD + o.rows * s.stride * sizeof(int32_t));
-    s.logits = dev_buffer(logits + 2 * GUARD);
-    s.host_ids = test_alloc(o.rows * s.stride * sizeof(int32_t));
-    s.host_logits = test_alloc(logits);
-    s.lengths = calloc(o.rows, sizeof *s.lengths);
-    s.fresh = calloc(o.rows, sizeof *s.fresh);
-    ck_assert(s.lengths && s.fresh);
-    memset(s.host_ids, 0xFF, o.rows * s.stride * sizeof(int32_t));
+    const session s = session_open(file, options);
+    ck_assert_uint_eq(s.vocab, tiny->shape->vocab);
+    ck_assert_uint_eq(s.rows, options->rows);
+    rng.state = 77;
     return s;
-}
-
-static void close_session(session *s)
-{
-    llama_close(s->model);
-    ck_cl(clReleaseMemObject(s->ids));
-    ck_cl(clReleaseMemObject(s->logits));
-    free(s->host_ids);
-    free(s->host_logits);
-    free(s->lengths);
-    free(s->fresh);
 }
 
 /* `count` more random tokens for a row. */
@@ -131,7 +96,7 @@ static void append(session *s, uint32_t row, uint32_t count)
 {
     s->fresh[row] = count;
     for (uint32_t i = 0; i < count; i++)
-        s->host_ids[row * s->stride + s->lengths[row]++] = (int32_t)rng_below(&s->rng, s->tiny->shape->vocab);
+        s->host_ids[row * s->stride + s->lengths[row]++] = (int32_t)rng_below(&rng, s->vocab);
 }
 
 static void begin_anew(session *s, uint32_t row, uint32_t count)
@@ -140,59 +105,24 @@ static void begin_anew(session *s, uint32_t row, uint32_t count)
     append(s, row, count);
 }
 
-static llama_step step_of(const session *s)
-{
-    const llama_step step = { .ids = s->ids,
-                              .ids_offset = GUARD,
-                              .stride = s->stride,
-                              .lengths = s->lengths,
-                              .fresh = s->fresh,
-                              .logits = s->logits,
-                              .logits_offset = GUARD };
-
-    return step;
-}
-
-/* The step that lengths and fresh ask for. What it does not write is poison afterwards. */
-static void run_step(session *s)
-{
-    const size_t logits = s->rows * s->tiny->shape->vocab * sizeof(float);
-    unsigned char *all = test_alloc(logits + 2 * GUARD);
-    const llama_step step = step_of(s);
-
-    dev_poison(s->logits, logits + 2 * GUARD);
-    ck_cl(clEnqueueWriteBuffer(dev.queue, s->ids, CL_TRUE, GUARD, s->rows * s->stride * sizeof(int32_t),
-                               s->host_ids, 0, NULL, NULL));
-    ck_assert_msg(llama_enqueue(s->model, &step, &error), "%s", error.message);
-    dev_download(s->logits, 0, all, logits + 2 * GUARD);
-    ck_assert(is_poison(all, GUARD) && is_poison(all + GUARD + logits, GUARD));
-    memcpy(s->host_logits, all + GUARD, logits);
-    free(all);
-}
-
-static const float *logits_of_row(const session *s, uint32_t row)
-{
-    return s->host_logits + (size_t)row * s->tiny->shape->vocab;
-}
-
 /* Rows with new tokens have the textbook's logits, the others none. Returns the largest difference. */
-static double check_step(const session *s, const char *what)
+static double check_step(const session *s, const tiny_model *tiny, const char *what)
 {
-    const uint32_t vocab = s->tiny->shape->vocab;
+    const uint32_t vocab = s->vocab;
     double *want = test_alloc(vocab * sizeof *want), worst = 0;
 
     for (uint32_t r = 0; r < s->rows; r++) {
-        const float *got = logits_of_row(s, r);
+        const float *got = session_logits(s, r);
         if (s->fresh[r] == 0) {
             ck_assert_msg(is_poison(got, vocab * sizeof *got), "%s: row %u was left out, but written", what,
                           r);
             continue;
         }
-        tiny_model_logits(s->tiny, s->host_ids + r * s->stride, s->lengths[r], want);
+        tiny_model_logits(tiny, s->host_ids + r * s->stride, s->lengths[r], want);
         for (uint32_t i = 0; i < vocab; i++) {
             const double off = fabs((double)got[i] - want[i]);
             REQUIRE(off <= TOLERANCE, "%s: %s, row %u of %u tokens: logit %u is %g instead of %g",
-                    s->tiny->shape->name, what, r, s->lengths[r], i, (double)got[i], want[i]);
+                    tiny->shape->name, what, r, s->lengths[r], i, (double)got[i], want[i]);
             worst = fmax(worst, off);
         }
     }
@@ -222,20 +152,20 @@ START_TEST(like_the_textbook)
     tiny_model tiny = tiny_model_make(shape, 1000u + (uint64_t)_i);
     session s = open_session(&tiny, &options);
     append(&s, 0, 5), append(&s, 1, 1), append(&s, 2, test_scaled("tokens of a prompt", 40, 40, 8));
-    run_step(&s);
-    worst = fmax(worst, check_step(&s, "the prompts"));
+    session_run(&s);
+    worst = fmax(worst, check_step(&s, &tiny, "the prompts"));
     append(&s, 0, 1), append(&s, 1, 0), append(&s, 2, 1);
-    run_step(&s);
-    worst = fmax(worst, check_step(&s, "one more each"));
+    session_run(&s);
+    worst = fmax(worst, check_step(&s, &tiny, "one more each"));
     append(&s, 0, 1), append(&s, 1, 3), begin_anew(&s, 2, 2);
-    run_step(&s);
-    worst = fmax(worst, check_step(&s, "a new text"));
+    session_run(&s);
+    worst = fmax(worst, check_step(&s, &tiny, "a new text"));
     append(&s, 0, 1), append(&s, 1, 1), append(&s, 2, 1);
-    run_step(&s);
-    worst = fmax(worst, check_step(&s, "after the new text"));
+    session_run(&s);
+    worst = fmax(worst, check_step(&s, &tiny, "after the new text"));
     printf("%s, %s, %s: off by at most %.2g\n", shape->name, llama_form_name(s.model),
            setting->gemm_from == LLAMA_NO_GEMM ? "own kernels" : "CLBlast", worst);
-    close_session(&s);
+    session_close(&s);
     tiny_model_free(&tiny);
 }
 END_TEST
@@ -252,19 +182,19 @@ START_TEST(one_by_one)
     session s = open_session(&tiny, &options);
     append(&s, 0, test_scaled("tokens one by one", 70, 40, 3) < all ? 15 : 1);
     while (s.lengths[0] <= all) {
-        run_step(&s);
-        if (s.lengths[0] % 16 < 2 || s.lengths[0] == all) check_step(&s, "one by one");
+        session_run(&s);
+        if (s.lengths[0] % 16 < 2 || s.lengths[0] == all) check_step(&s, &tiny, "one by one");
         if (s.lengths[0] == all) break;
         append(&s, 0, 1);
     }
     s.fresh[0] = all; /* the same tokens again */
-    run_step(&s);
-    check_step(&s, "in one step");
+    session_run(&s);
+    check_step(&s, &tiny, "in one step");
     s.lengths[0] = 10; /* back to a shorter text, which goes on otherwise */
     append(&s, 0, 4);
-    run_step(&s);
-    check_step(&s, "gone back");
-    close_session(&s);
+    session_run(&s);
+    check_step(&s, &tiny, "gone back");
+    session_close(&s);
     tiny_model_free(&tiny);
 }
 END_TEST
@@ -281,13 +211,13 @@ START_TEST(long_prompts)
     session s = open_session(&tiny, &options);
     for (uint32_t r = 0; r < ROWS; r++)
         append(&s, r, lengths[r]);
-    run_step(&s);
-    check_step(&s, "long prompts");
+    session_run(&s);
+    check_step(&s, &tiny, "long prompts");
     for (uint32_t r = 0; r < ROWS; r++)
         append(&s, r, 1);
-    run_step(&s);
-    check_step(&s, "after long prompts");
-    close_session(&s);
+    session_run(&s);
+    check_step(&s, &tiny, "after long prompts");
+    session_close(&s);
     tiny_model_free(&tiny);
 }
 END_TEST
@@ -311,14 +241,14 @@ START_TEST(neighbours_do_not_matter)
         memcpy(a.host_ids, b.host_ids + 3 * b.stride, a.stride * sizeof *a.host_ids);
         a.lengths[0] = b.lengths[3];
         a.fresh[0] = b.fresh[3];
-        run_step(&a);
-        run_step(&b);
-        ck_assert_msg(memcmp(logits_of_row(&a, 0), logits_of_row(&b, 3), shapes[0].vocab * sizeof(float)) ==
+        session_run(&a);
+        session_run(&b);
+        ck_assert_msg(memcmp(session_logits(&a, 0), session_logits(&b, 3), shapes[0].vocab * sizeof(float)) ==
                           0,
                       "step %u", i);
     }
-    close_session(&a);
-    close_session(&b);
+    session_close(&a);
+    session_close(&b);
     tiny_model_free(&tiny);
 }
 END_TEST
@@ -335,13 +265,13 @@ START_TEST(many_rows)
 
     for (uint32_t r = 0; r < rows; r++)
         append(&s, r, 1 + r % 7);
-    run_step(&s);
-    check_step(&s, "many prompts");
+    session_run(&s);
+    check_step(&s, &tiny, "many prompts");
     for (uint32_t r = 0; r < rows; r++)
         append(&s, r, r % 5 != 2);
-    run_step(&s);
-    check_step(&s, "many rows");
-    close_session(&s);
+    session_run(&s);
+    check_step(&s, &tiny, "many rows");
+    session_close(&s);
     tiny_model_free(&tiny);
 }
 END_TEST
@@ -356,10 +286,10 @@ START_TEST(strange_ids)
 
     append(&s, 0, 4);
     memcpy(s.host_ids, strange, sizeof strange);
-    run_step(&s);
+    session_run(&s);
     memset(s.host_ids, 0, sizeof strange); /* for the textbook */
-    check_step(&s, "strange ids");
-    close_session(&s);
+    check_step(&s, &tiny, "strange ids");
+    session_close(&s);
     tiny_model_free(&tiny);
 }
 END_TEST
@@ -377,10 +307,10 @@ START_TEST(waits_and_events)
     cl_command_queue other = clCreateCommandQueue(dev.context, dev.id, 0, &code);
     ck_cl(code);
     append(&s, 0, 6);
-    dev_poison(s.logits, ROWS * shapes[0].vocab * sizeof(float) + 2 * GUARD);
-    ck_cl(clEnqueueWriteBuffer(other, s.ids, CL_FALSE, GUARD, s.stride * sizeof(int32_t), s.host_ids, 1,
-                               &gate, &written));
-    llama_step step = step_of(&s);
+    dev_poison(s.logits, ROWS * shapes[0].vocab * sizeof(float) + 2 * SESSION_GUARD);
+    ck_cl(clEnqueueWriteBuffer(other, s.ids, CL_FALSE, SESSION_GUARD, s.stride * sizeof(int32_t), s.host_ids,
+                               1, &gate, &written));
+    llama_step step = session_step(&s);
     step.n_wait = 1;
     step.wait_list = &written;
     step.event = &done;
@@ -390,13 +320,13 @@ START_TEST(waits_and_events)
     ck_cl(clSetUserEventStatus(gate, CL_COMPLETE));
     ck_cl(clFinish(other));
     ck_cl(clWaitForEvents(1, &done));
-    dev_download(s.logits, GUARD, s.host_logits, ROWS * shapes[0].vocab * sizeof(float));
-    check_step(&s, "ids that came late");
+    dev_download(s.logits, SESSION_GUARD, s.host_logits, ROWS * shapes[0].vocab * sizeof(float));
+    check_step(&s, &tiny, "ids that came late");
     ck_cl(clReleaseEvent(gate));
     ck_cl(clReleaseEvent(written));
     ck_cl(clReleaseEvent(done));
     ck_cl(clReleaseCommandQueue(other));
-    close_session(&s);
+    session_close(&s);
     tiny_model_free(&tiny);
 }
 END_TEST
@@ -407,17 +337,17 @@ START_TEST(without_logits)
     const llama_options options = { .rows = ROWS };
     tiny_model tiny = tiny_model_make(&shapes[0], 12);
     session s = open_session(&tiny, &options);
-    llama_step step = step_of(&s);
+    llama_step step = session_step(&s);
 
     append(&s, 0, 6);
-    ck_cl(clEnqueueWriteBuffer(dev.queue, s.ids, CL_TRUE, GUARD, s.stride * sizeof(int32_t), s.host_ids, 0,
-                               NULL, NULL));
+    ck_cl(clEnqueueWriteBuffer(dev.queue, s.ids, CL_TRUE, SESSION_GUARD, s.stride * sizeof(int32_t),
+                               s.host_ids, 0, NULL, NULL));
     step.logits = NULL;
     ck_assert_msg(llama_enqueue(s.model, &step, &error), "%s", error.message);
     append(&s, 0, 2);
-    run_step(&s);
-    check_step(&s, "the rest of the prompt");
-    close_session(&s);
+    session_run(&s);
+    check_step(&s, &tiny, "the rest of the prompt");
+    session_close(&s);
     tiny_model_free(&tiny);
 }
 END_TEST
@@ -433,7 +363,7 @@ START_TEST(sizes)
     /* As in the file but for the rounding of matrices to 16 rows. */
     ck_assert_uint_ge(llama_weight_bytes(s.model), tiny.file.size / 2);
     ck_assert_uint_le(llama_weight_bytes(s.model), tiny.file.size);
-    close_session(&s);
+    session_close(&s);
     tiny_model_free(&tiny);
 }
 END_TEST
@@ -481,9 +411,9 @@ START_TEST(gives_all_back)
 
     session s = open_session(&tiny, &options);
     append(&s, 0, 3);
-    run_step(&s);
+    session_run(&s);
     ck_assert_uint_gt(references(), before);
-    close_session(&s);
+    session_close(&s);
     wait_for_references(before);
     refuses_options(&tiny, dev.queue, (llama_options){ .rows = 1025 }, "1025 rows");
     wait_for_references(before);
@@ -507,7 +437,7 @@ START_TEST(wrong_steps)
     const llama_options options = { .rows = ROWS };
     tiny_model tiny = tiny_model_make(&shapes[0], 14);
     session s = open_session(&tiny, &options);
-    llama_step step = step_of(&s);
+    llama_step step = session_step(&s);
 
     s.lengths[1] = 301, s.fresh[1] = 301;
     refuses_step(&s, &step, "row 1 has 301 tokens; up to 300 are allowed");
@@ -523,10 +453,10 @@ START_TEST(wrong_steps)
     step.stride = s.stride;
     step.ids_offset = 2;
     refuses_step(&s, &step, "from 2, a multiple of 4, on are wanted");
-    step.ids_offset = GUARD;
-    step.logits_offset = 3 * GUARD;
+    step.ids_offset = SESSION_GUARD;
+    step.logits_offset = 3 * SESSION_GUARD;
     refuses_step(&s, &step, "the buffer of the logits has ");
-    close_session(&s);
+    session_close(&s);
     tiny_model_free(&tiny);
 }
 END_TEST

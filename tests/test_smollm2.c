@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The real model on a device: logits and greedy tokens as its weights in float32 give them. Skipped
  * without the file, and left out on slow devices and simulators, which would take hours. */
-#include "common.h"
+#include "session.h"
 #include "smollm2.h"
-
-#include "model/llama.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -19,62 +17,14 @@ static json_t *answers;
 static size_t file_bytes;
 static model_error error;
 
-typedef struct session {
-    llama *model;
-    cl_mem ids, logits;
-    int32_t *host_ids; /* [rows, CONTEXT] */
-    float *host_logits;
-    uint32_t *lengths, *fresh;
-} session;
-
 static session open_session(const llama_options *options)
 {
-    const clsample_options cache = test_options();
     llama_options o = *options;
-    session s = { 0 };
     gguf *file = NULL;
 
     o.context = CONTEXT;
-    o.cache_dir = cache.cache_dir;
     ck_assert_msg(gguf_open(path, &file, &error), "%s", error.message);
-    ck_assert_msg(llama_open(file, dev.context, dev.id, dev.queue, &o, &s.model, &error), "%s\n%s",
-                  error.message, clsample_last_error()->log);
-    gguf_close(file);
-    const size_t rows = llama_rows(s.model), vocab = llama_vocab(s.model);
-    s.ids = dev_buffer(rows * CONTEXT * sizeof(int32_t));
-    s.logits = dev_buffer(rows * vocab * sizeof(float));
-    s.host_ids = test_alloc(rows * CONTEXT * sizeof(int32_t));
-    s.host_logits = test_alloc(rows * vocab * sizeof(float));
-    s.lengths = calloc(rows, sizeof *s.lengths);
-    s.fresh = calloc(rows, sizeof *s.fresh);
-    ck_assert(s.lengths && s.fresh);
-    memset(s.host_ids, 0, rows * CONTEXT * sizeof(int32_t));
-    return s;
-}
-
-static void close_session(session *s)
-{
-    llama_close(s->model);
-    ck_cl(clReleaseMemObject(s->ids));
-    ck_cl(clReleaseMemObject(s->logits));
-    free(s->host_ids);
-    free(s->host_logits);
-    free(s->lengths);
-    free(s->fresh);
-}
-
-/* The step that lengths and fresh ask for; logits come to the host. */
-static void run_step(session *s)
-{
-    const size_t rows = llama_rows(s->model), vocab = llama_vocab(s->model);
-    const llama_step step = {
-        .ids = s->ids, .stride = CONTEXT, .lengths = s->lengths, .fresh = s->fresh, .logits = s->logits
-    };
-
-    ck_cl(clEnqueueWriteBuffer(dev.queue, s->ids, CL_TRUE, 0, rows * CONTEXT * sizeof(int32_t), s->host_ids,
-                               0, NULL, NULL));
-    ck_assert_msg(llama_enqueue(s->model, &step, &error), "%s", error.message);
-    dev_download(s->logits, 0, s->host_logits, rows * vocab * sizeof(float));
+    return session_open(file, &o);
 }
 
 /* Put the tokens of an array at the row's end. */
@@ -82,7 +32,8 @@ static void append(session *s, uint32_t row, const json_t *ids)
 {
     s->fresh[row] = (uint32_t)json_array_size(ids);
     for (uint32_t i = 0; i < s->fresh[row]; i++)
-        s->host_ids[row * CONTEXT + s->lengths[row]++] = (int32_t)json_integer_value(json_array_get(ids, i));
+        s->host_ids[row * s->stride + s->lengths[row]++] =
+            (int32_t)json_integer_value(json_array_get(ids, i));
 }
 
 static int32_t largest(const float *x, uint32_t n)
@@ -101,49 +52,48 @@ static void check_logits(const session *s, uint32_t row, const json_t *answer, d
     ck_assert_uint_eq(json_array_size(ids), 20);
     for (size_t i = 0; i < 20; i++) {
         const int id = (int)json_integer_value(json_array_get(ids, i));
-        const double got = (double)s->host_logits[(size_t)row * llama_vocab(s->model) + (size_t)id];
+        const double got = (double)session_logits(s, row)[id];
         const double off = fabs(got - json_real_value(json_array_get(want, i)));
         ck_assert_msg(off <= TOLERANCE, "logit of %d: %g, which is off by %g", id, got, off);
         *worst = off > *worst ? off : *worst;
     }
 }
 
-/* Each row a prompt, as often as there are rows; then one greedy token after the other. */
-static void run_prompts(const llama_options *options, uint32_t first)
+/* Each row a prompt, as often as there are rows; then one greedy token after the other, `steps` of them. */
+static void run_prompts(const llama_options *options, uint32_t first, uint32_t steps)
 {
     session s = open_session(options);
-    const uint32_t rows = llama_rows(s.model), vocab = llama_vocab(s.model);
-    const uint32_t steps = test_scaled("greedy tokens", 24, 2, 2);
+    const uint32_t rows = s.rows;
     double worst = 0;
 
     for (uint32_t r = 0; r < rows; r++)
         append(&s, r, json_object_get(json_array_get(answers, first + r), "prompt_ids"));
-    run_step(&s);
+    session_run(&s);
     for (uint32_t r = 0; r < rows; r++)
         check_logits(&s, r, json_array_get(answers, first + r), &worst);
     for (uint32_t i = 0; i < steps; i++) {
         for (uint32_t r = 0; r < rows; r++) {
             const json_t *greedy = json_object_get(json_array_get(answers, first + r), "greedy_ids");
             const int32_t want = (int32_t)json_integer_value(json_array_get(greedy, i));
-            const int32_t got = largest(s.host_logits + (size_t)r * vocab, vocab);
+            const int32_t got = largest(session_logits(&s, r), s.vocab);
             ck_assert_msg(got == want, "prompt %u, token %u: %d instead of %d", first + r, i, (int)got,
                           (int)want);
-            s.host_ids[r * CONTEXT + s.lengths[r]++] = got;
+            s.host_ids[r * s.stride + s.lengths[r]++] = got;
             s.fresh[r] = 1;
         }
-        if (i + 1 < steps) run_step(&s);
+        if (i + 1 < steps) session_run(&s);
     }
     printf("%s, %u rows from prompt %u: logits off by at most %.2g\n", llama_form_name(s.model), rows, first,
            worst);
     ck_assert_uint_le(llama_weight_bytes(s.model), file_bytes + file_bytes * 3 / 20);
-    close_session(&s);
+    session_close(&s);
 }
 
 START_TEST(prompts_alone)
 {
     const llama_options options = { 0 };
 
-    if ((uint32_t)_i < test_scaled("prompts", 4, 0, 0)) run_prompts(&options, (uint32_t)_i);
+    if ((uint32_t)_i < test_scaled("prompts", 4, 0, 0)) run_prompts(&options, (uint32_t)_i, 24);
 }
 END_TEST
 
@@ -151,7 +101,7 @@ START_TEST(prompts_together)
 {
     const llama_options options = { .rows = (uint32_t)json_array_size(answers) };
 
-    if (test_scaled("prompts", 4, 0, 0) == 4) run_prompts(&options, 0);
+    if (test_scaled("prompts", 4, 0, 0) == 4) run_prompts(&options, 0, 24);
 }
 END_TEST
 
@@ -160,7 +110,7 @@ START_TEST(prompts_otherwise)
 {
     const llama_options options = { .form = _i ? LLAMA_FORM_GROUPS : LLAMA_FORM_VECTORS, .gemm_from = 2 };
 
-    if (test_scaled("prompts", 4, 0, 0) == 4) run_prompts(&options, 0);
+    if (test_scaled("prompts", 4, 0, 0) == 4) run_prompts(&options, 0, 6);
 }
 END_TEST
 
