@@ -114,6 +114,21 @@ CLS_FN int cls_choose_near(cls_row *row, ulong whole, cls_cut *cut, cls_drawn *d
 
 /* ---- In the row ---- */
 
+/* As if nothing had been looked for among candidates. */
+CLS_FN void cls_begin_anew(cls_row *row, cls_cut *cut)
+{
+    __local const cls_near *near = row->near;
+
+    *cut = near->given.cut;
+    row->logits = near->given.logits;
+    row->place = near->given.place;
+    row->vocab = near->given.vocab;
+    row->tiles = near->given.tiles;
+    row->blocks = near->given.blocks;
+    cls_set_measure(&row->measure, cut->key_max, near->plan.filter);
+    row->summed = (near->plan.flags & CLS_PLAN_SUMS) != 0;
+}
+
 /* The same for the whole row. */
 CLS_FN void cls_choose_far(cls_row *row, cls_cut *cut, cls_drawn *drawn)
 {
@@ -190,15 +205,24 @@ __kernel __attribute__((reqd_work_group_size(CLS_WG, 1, 1))) CLS_ONE_BY_ONE void
         cls_plan_row found;
         cls_find_plan(&call, plans, r, &found);
         near.plan = found;
+        near.given.token = tokens ? tokens + call.tokens_offset + r : tokens;
+        near.given.result = results ? results + call.results_offset + r : results;
     }
     cls_start(&cut, &result);
     const uint key_max = cls_row_max(&row, &nan), id = cls_first_id(&row, key_max);
     if (key_max != CLS_KEY_MASKED) cls_start_with(key_max, id, call.fallback, nan, &cut, &result);
     const int draws = key_max != CLS_KEY_MASKED && !(near.plan.flags & CLS_PLAN_GREEDY);
-    barrier(CLK_GLOBAL_MEM_FENCE); /* all have read the status of the first pass */
+    if (get_local_id(0) == 0) {
+        near.given.logits = row.logits;
+        near.given.place = row.place;
+        near.given.vocab = row.vocab;
+        near.given.tiles = row.tiles;
+        near.given.blocks = row.blocks;
+        near.given.cut = cut;
+    }
+    barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE); /* all have read the status of the first pass */
     if (draws) {
         cls_drawn drawn;
-        const cls_cut fresh = cut;
         cls_set_measure(&row.measure, key_max, near.plan.filter);
         row.summed = (near.plan.flags & CLS_PLAN_SUMS) != 0;
         const ulong whole = cls_row_whole(&row);
@@ -207,16 +231,14 @@ __kernel __attribute__((reqd_work_group_size(CLS_WG, 1, 1))) CLS_ONE_BY_ONE void
         done = cls_choose_near(&row, whole, &cut, &drawn);
 #endif
         if (!done) {
-            cut = fresh;
-            cls_set_measure(&row.measure, key_max, near.plan.filter);
-            row.summed = (near.plan.flags & CLS_PLAN_SUMS) != 0;
+            cls_begin_anew(&row, &cut);
             cls_choose_far(&row, &cut, &drawn);
         }
         cls_set_drawn(&cut, &result, drawn.id, drawn.mass, drawn.total, drawn.kept);
     }
     if (get_local_id(0) != 0) return;
-    *row.place.cut = cut;
-    if (tokens) tokens[call.tokens_offset + r] = result.token;
-    if (results) results[call.results_offset + r] = result;
+    *near.given.place.cut = cut;
+    if (near.given.token) *near.given.token = result.token;
+    if (near.given.result) *near.given.result = result;
     cls_move_plan(&call, plans, r);
 }

@@ -7,10 +7,23 @@
 #define CLS_ROOM 1024u      /* candidates that local memory holds, a power of two */
 #define CLS_HIT_TILES 1024u /* tiles that it can list; more have more candidates than there is room for */
 
+/* The row before anything is chosen, and where the outcome goes. */
+typedef struct cls_given {
+    __global const cls_raw *logits;
+    cls_place place;
+    uint vocab, tiles, blocks;
+    cls_cut cut;
+    __global int *token;         /* may be null */
+    __global cls_result *result; /* likewise */
+} cls_given;
+
 typedef struct cls_near {
     cls_group group;
-    cls_plan_row plan;      /* here, and not in registers: it is needed a word at a time, all along */
-    ulong sorted[CLS_ROOM]; /* by id, then by rank: see cls_sort_by_rank */
+    /* Here, and not in registers, of which some GPUs have too few: what is needed a word at a time, all
+     * along, or again at the end. */
+    cls_plan_row plan;
+    cls_given given;
+    ulong sorted[CLS_ROOM];               /* by id, then by rank: see cls_sort_by_rank */
     uint key[CLS_ROOM], weight[CLS_ROOM]; /* by id; weights as cls_pack has them */
     uint id[CLS_ROOM];
     uint tile[CLS_HIT_TILES];
@@ -61,6 +74,12 @@ CLS_FN uint cls_first_id(const cls_row *row, uint key)
 
 /* ---- To gather ---- */
 
+/* Does the key with this number come before another in rank? */
+CLS_FN uint cls_is_ahead(uint key, uint number, uint other_key, uint other)
+{
+    return key > other_key || (key == other_key && number < other);
+}
+
 /* A key that at least `wanted` tokens reach, as long as so many work-items have one: each takes the largest
  * of its tiles, and the one with that rank among them knows. Else `start`. */
 CLS_FN uint cls_floor_of(const cls_row *row, uint start, uint wanted)
@@ -75,8 +94,12 @@ CLS_FN uint cls_floor_of(const cls_row *row, uint start, uint wanted)
     near->key[lid] = mine;
     near->found = start;
     CLS_BARRIER();
-    for (uint i = 0; i < CLS_WG; i++)
-        rank += near->key[i] > mine || (near->key[i] == mine && i < lid);
+#pragma unroll 1 /* else it takes AMD's compiler more registers than there are */
+    for (uint i = 0; i < CLS_WG; i += 4) {
+        const uint4 key = vload4(0, near->key + i);
+        rank += cls_is_ahead(key.x, i, mine, lid) + cls_is_ahead(key.y, i + 1, mine, lid) +
+                cls_is_ahead(key.z, i + 2, mine, lid) + cls_is_ahead(key.w, i + 3, mine, lid);
+    }
     if (rank == wanted) near->found = max(start, mine);
     CLS_BARRIER();
     return near->found;

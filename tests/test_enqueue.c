@@ -343,8 +343,9 @@ END_TEST
 START_TEST(blocking_like_enqueued)
 {
     static const uint32_t vocabs[] = { 1, 64, 65, 300, 2000, 100 }; /* growing, and back */
+    const uint32_t types = test_scaled("types of blocking_like_enqueued", 3, 2, 2);
 
-    for (uint32_t dtype = 0; dtype < 3; dtype++) {
+    for (uint32_t dtype = 0; dtype < types; dtype++) {
         for (uint32_t v = 0; v < COUNT(vocabs); v++) {
             const uint32_t rows = 1 + v, stride = vocabs[v] + v % 3;
             float *x = rows_of(rows, stride, 7);

@@ -156,7 +156,7 @@ static Suite *exact_suite(void)
     tcase_set_timeout(t, 0);
     tcase_add_test(t, real_rows);
     tcase_add_loop_test(t, random_rows, 0, (int)test_scaled("sizes of rows", 16, 15, 11));
-    tcase_add_loop_test(t, batch_and_dtype, 0, 3);
+    tcase_add_loop_test(t, batch_and_dtype, 0, (int)test_scaled("types of a batch", 3, 2, 3));
     suite_add_tcase(suite, t);
     return suite;
 }

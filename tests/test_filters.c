@@ -612,7 +612,8 @@ static Suite *make(void)
 
     tcase_add_loop_test(known, worked_example, 0, (int)COUNT(worked_stages));
     tcase_add_test(known, worked_example_chained);
-    tcase_add_loop_test(known, ties_exact, 0, (int)COUNT(ties));
+    tcase_add_loop_test(known, ties_exact, 0,
+                        (int)test_scaled("cases of ties_exact", COUNT(ties), COUNT(ties), 4));
     tcase_add_loop_test(known, flat_vocabulary, 0, 12);
     tcase_add_test(known, largest_vocabulary);
     tcase_add_test(known, min_p_one);
