@@ -443,18 +443,19 @@ START_TEST(any_slot_any_batch)
     static float x[SLOTS * SLOT_VOCAB], back[SLOTS * SLOT_VOCAB];
     clsample_params p[SLOTS], q[SLOTS];
     clsample_result together[SLOTS], reversed[SLOTS], alone;
-    const uint32_t slots = test_scaled("rows drawn alone", SLOTS, SLOTS / 4, 2);
+    const uint32_t slots = test_scaled("rows of any_slot_any_batch", SLOTS, SLOTS, SLOTS / 4);
+    const uint32_t alones = test_scaled("rows drawn alone", SLOTS, SLOTS / 4, 2);
 
     slot_rows(x, p);
-    for (uint32_t i = 0; i < SLOTS; i++) {
-        memcpy(back + (SLOTS - 1 - i) * SLOT_VOCAB, x + i * SLOT_VOCAB, SLOT_VOCAB * sizeof *x);
-        q[SLOTS - 1 - i] = p[i];
+    for (uint32_t i = 0; i < slots; i++) {
+        memcpy(back + (slots - 1 - i) * SLOT_VOCAB, x + i * SLOT_VOCAB, SLOT_VOCAB * sizeof *x);
+        q[slots - 1 - i] = p[i];
     }
-    host_draw(p, SLOTS, x, SLOTS, SLOT_VOCAB, together);
-    host_draw(q, SLOTS, back, SLOTS, SLOT_VOCAB, reversed);
-    for (uint32_t i = 0; i < SLOTS; i++) {
-        check_same(&together[i], &reversed[SLOTS - 1 - i], 1, "another slot");
-        if (i % (SLOTS / slots) != 0) { continue; }
+    host_draw(p, slots, x, slots, SLOT_VOCAB, together);
+    host_draw(q, slots, back, slots, SLOT_VOCAB, reversed);
+    for (uint32_t i = 0; i < slots; i++) {
+        check_same(&together[i], &reversed[slots - 1 - i], 1, "another slot");
+        if (i % (slots / alones) != 0) { continue; }
         host_draw(&p[i], 1, x + i * SLOT_VOCAB, 1, SLOT_VOCAB, &alone);
         check_same(&together[i], &alone, 1, "alone");
     }
