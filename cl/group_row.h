@@ -157,7 +157,7 @@ CLS_CALLED ulong cls_row_keep(const cls_row *row, cls_share share, const cls_cut
         const uint shift = (uint)row->measure.exponent - (uint)exponent;
         const int none = row->place.key[b * CLS_BLOCK / CLS_TILE] < cut->key;
         uint units = 0;
-#pragma unroll 1 /* likewise */
+#pragma unroll 1 /* as in cls_floor_of */
         for (uint id = none ? row->vocab : b * CLS_BLOCK; id < min((b + 1) * CLS_BLOCK, row->vocab); id++) {
             const uint key = cls_load_key(row->logits, id);
             if (!cls_kept(key, id, cut)) continue;
