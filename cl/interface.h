@@ -81,6 +81,15 @@ CLS_FN cls_uint cls_tiles(cls_uint vocab)
  * of all rows come first, then the rest row by row. */
 #define CLS_ROW_SCRATCH(tiles, blocks) (sizeof(cls_cut) + ((tiles) + (blocks)) * 2 * sizeof(cls_uint))
 
+/* In the form for CPUs a row's candidates follow, from a multiple of 64 bytes on: 63 KiB for large rows. */
+#define CLS_NEAR_ROOM 5376u /* candidates at most */
+#define CLS_NEAR_WORDS 3u   /* of each */
+#define CLS_NEAR_OFFSET(rows, tiles, blocks) (((rows)*CLS_ROW_SCRATCH(tiles, blocks) + 63) / 64 * 64)
+CLS_FN cls_uint cls_near_room(cls_uint vocab)
+{
+    return vocab < CLS_NEAR_ROOM ? (vocab + 15) / 16 * 16 : CLS_NEAR_ROOM;
+}
+
 /* What a launch of cls_step does. */
 #define CLS_PHASE_ALL 0u     /* everything: each row is chosen by the group that finds the others done */
 #define CLS_PHASE_SUMMARY 1u /* the first of two launches */

@@ -147,10 +147,17 @@ CLS_FN uint4 cls_sum_four(const cls_uints *v)
     return pairs.even + pairs.odd;
 }
 
-/* Bit i is set where lane i of `condition` is -1; elsewhere that is 0. */
-CLS_FN uint cls_mask_lanes(cls_ints condition)
+/* A set of the logits of a block, CLS_MARKED of them in each of CLS_MARKS vectors: those at lane offset i and
+ * in the lanes where `condition` is -1. */
+#define CLS_MARKS 4u
+#define CLS_MARKED (CLS_BLOCK / CLS_MARKS)
+#define cls_mark(condition, i) \
+    (cls_uints_of(condition) & ((cls_uints)1 << (cls_uints_of(CLS_LANE_NUMBERS) + (i))))
+/* The set as bits, in the order of ids. */
+CLS_FN ulong cls_marked(const cls_uints *mark)
 {
-    return cls_sum_lanes(cls_uints_of(condition) & ((cls_uints)1 << cls_uints_of(CLS_LANE_NUMBERS)));
+    const ulong4 bits = convert_ulong4(cls_sum_four(mark));
+    return bits.x | bits.y << CLS_MARKED | bits.z << 2 * CLS_MARKED | bits.w << 3 * CLS_MARKED;
 }
 
 /* ---- Keys, as signed integers, which vector units compare: a key with its highest bit turned ---- */

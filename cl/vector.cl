@@ -76,6 +76,7 @@ CLS_FN uint cls_floor_of(const cls_row *row, uint low, uint wanted)
     return low;
 }
 
+#define CLS_FEW 2048u          /* tokens that are few enough to be looked at one by one */
 #define CLS_FEW_TILES 64u      /* in which candidates are looked for without further ado */
 #define CLS_GUESSED_BITS 11.0f /* for top-p alone, those of more than 2^-11 of the largest weight, ... */
 #define CLS_GUESSED_TILES 96u  /* ... or if these are not few, of so many tiles */
@@ -89,7 +90,7 @@ CLS_FN uint cls_guess_floor(const cls_row *row, const cls_plan_row *plan, uint s
     cls_limit limit;
 
     cls_limit_mass(plan, whole, &limit);
-    if (limit.most / CLS_ROOM >= most) return start;
+    if (limit.most / CLS_FEW >= most) return start;
     return max(start, cls_min_p_key(m->key_max, -CLS_GUESSED_BITS / m->scale.c, 0.0f));
 }
 
@@ -100,17 +101,16 @@ CLS_FN void cls_approach(cls_row *row, const cls_plan_row *plan, uint start)
     const int top_k = (plan->flags & CLS_PLAN_TOP_K) != 0;
     const int top_p = plan->flags & CLS_PLAN_TOP_P && !top_k;
     uint floor = start, wanted = 0;
-    ulong count;
 
 #if CLS_CANDIDATES_OFF
     return;
 #endif
-    if (top_p) floor = cls_guess_floor(row, plan, start, row->summed ? cls_row_whole(row, &count) : 0);
+    if (top_p) floor = cls_guess_floor(row, plan, start, row->weighed == 0 ? cls_sums_mass(row) : 0);
     if (top_k && plan->top_k <= row->tiles) wanted = plan->top_k;
     if (top_p && floor > start) wanted = min(CLS_GUESSED_TILES, row->tiles / 2);
     if (wanted && cls_tiles_from(row, floor) > CLS_FEW_TILES) floor = cls_floor_of(row, floor, wanted);
     row->floor = floor;
-    row->due = floor > CLS_KEY_LOWEST || row->vocab <= CLS_ROOM;
+    row->due = floor > CLS_KEY_LOWEST || row->vocab <= CLS_NEAR_ROOM;
 }
 
 /* ---- Where a limit is passed ---- */
@@ -137,10 +137,10 @@ CLS_FN void cls_meet(cls_passage *p, const cls_limit *limit, uint key, uint id, 
 CLS_FN void cls_pass_near(const cls_row *row, const cls_cut *cut, const cls_limit *limit, cls_passage *p)
 {
     for (uint i = 0; i < row->count; i++) {
-        const uint key = row->near->key[i], id = row->near->id[i];
+        const uint key = row->near.key[i], id = row->near.id[i];
         if (key >= p->key && cls_kept(key, id, cut))
             cls_meet(p, limit, key, id,
-                     limit->masses ? cls_weight_mass(&row->measure, row->near->weight[i]) : 1);
+                     limit->masses ? cls_weight_mass(&row->measure, row->near.weight[i]) : 1);
     }
 }
 /* The same for all ties of a key that are too many to be candidates. */
@@ -183,20 +183,34 @@ CLS_FN uint cls_next_key(const cls_row *row, uint key)
     return min(last, (uint)~cls_max_lane(~next) ^ 0x80000000u);
 }
 
+/* Is the limit passed among the candidates? Narrows the range of the hunt either way. */
+CLS_FN int cls_near_passes(const cls_row *row, const cls_limit *limit, cls_hunt *h)
+{
+    const uint low = max(h->in.low, row->floor);
+    const ulong amount = cls_near_amount(row, limit->masses, low);
+
+    if (amount > limit->most) {
+        h->in.low = low;
+        return 1;
+    }
+    h->in.high = low;
+    h->above = amount;
+    h->look = h->in;
+    return 0;
+}
+
 /* Move the cut to where the limit is passed, as the rule for ties asks. `total`: what is kept amounts to at
  * most that. */
 CLS_FN void cls_cut_at(cls_row *row, const cls_limit *limit, ulong total, cls_cut *cut)
 {
-    cls_passage p = { cut->key, 0, 0, 0, 0, 0, CLS_NO_ID };
-    uint low = max(cut->key, row->floor);
-    int near = row->have;
+    const cls_range all = { cut->key, row->measure.key_max + 1, 0 };
+    cls_hunt h = { all, total, 0, all, CLS_UNKNOWN };
+    const int near = row->have && cls_near_passes(row, limit, &h);
 
-    if (near && cls_near_amount(row, limit->masses, low) <= limit->most) {
-        if (row->floor <= cut->key) return; /* nothing passes it */
-        near = 0;
-    }
-    if (!near) low = cls_narrow(row, cut, limit, total, &p.above);
-    p.key = row->count ? cls_near_search(row, limit, low, &p.above) : low;
+    if (row->have && !near && row->floor <= cut->key) return; /* nothing passes it */
+    if (!near) cls_narrow(row, cut, limit, &h);
+    cls_passage p = { h.in.low, h.above, 0, 0, 0, 0, CLS_NO_ID };
+    if (row->count) p.key = cls_near_search(row, limit, h.in.low, h.in.high, &p.above);
     p.sum = p.above;
     if (row->count)
         cls_pass_near(row, cut, limit, &p);
@@ -208,27 +222,27 @@ CLS_FN void cls_cut_at(cls_row *row, const cls_limit *limit, ulong total, cls_cu
     cut->key = stays ? p.key : p.next;
     cut->id = stays && limit->exact ? p.last : CLS_NO_ID;
     if (near && cut->id != CLS_NO_ID) cls_near_drop(row, cut);
-    row->due = !near;
+    /* Sums tell the rest, unless all that is kept can be had among candidates again, for little. */
+    row->due = !near && row->sums_low <= cut->key && row->sums_count + row->count <= CLS_FEW;
     if (!near) row->floor = cut->key;
 }
 
 /* ---- The stages ---- */
 
 /* The mass of what is kept, and its number. */
-CLS_FN ulong cls_kept_mass(cls_row *row, const cls_cut *cut, uint start, ulong *count)
+CLS_FN ulong cls_kept_mass(cls_row *row, const cls_cut *cut, ulong *count)
 {
-    const int whole = row->summed && !row->measure.saturated && cut->key == start && cut->id == CLS_NO_ID;
-
     if (row->have && cut->key >= row->floor) return cls_near_kept(row, cut, count);
-    return whole ? cls_row_whole(row, count) : cls_row_keep(row, cut, count);
+    return cls_row_keep(row, cut, count);
 }
 
 /* From the filters' measure to the draw's. */
 CLS_FN void cls_remeasure(cls_row *row, cls_scale scale, const cls_cut *cut)
 {
     cls_set_measure(&row->measure, row->measure.key_max, scale);
-    row->summed = 0;
-    row->have = 0;
+    row->weighed = CLS_NO_ID;
+    row->sums_key = CLS_NO_ID;
+    cls_drop_candidates(row);
     row->due = 1;
     row->floor = cut->key;
 }
@@ -249,9 +263,9 @@ CLS_FN void cls_choose(cls_row *row, const cls_plan_row *plan, cls_cut *cut, cls
     for (uint left = stages; left; left &= left - 1) {
         const uint stage = left & -left;
         if (stage == CLS_STAGE_SCALE) cls_remeasure(row, plan->draw, cut);
-        if (row->due) cls_gather(row, row->floor, CLS_KEY_INFINITY);
+        if (row->due) cls_gather(row, row->floor);
         row->due = 0;
-        if (stage & CLS_STAGES_MEASURE) total = cls_kept_mass(row, cut, start, &count);
+        if (stage & CLS_STAGES_MEASURE) total = cls_kept_mass(row, cut, &count);
         if (stage & (CLS_STAGE_MIN_P | CLS_STAGE_LATE_MIN_P)) cls_raise_cut(cut, min_p);
         if (stage == CLS_STAGE_BAND)
             cls_raise_cut(cut, min(min_p, cls_band_key(&row->measure, plan->band, total)));
@@ -290,7 +304,10 @@ CLS_CALLED void cls_choose_row(cls_row *row, const cls_plan_row *plan, uint fall
     cls_start_with(key_max, cls_first_id(row, key_max), fallback, nan, cut, result);
     if (plan->flags & CLS_PLAN_GREEDY) return;
     cls_set_measure(&row->measure, key_max, plan->filter);
-    row->summed = (plan->flags & CLS_PLAN_SUMS) != 0;
+    const int sums = (plan->flags & CLS_PLAN_SUMS) != 0;
+    row->weighed = sums ? 0 : CLS_NO_ID;
+    row->sums_key = row->sums_low = sums && !row->measure.saturated ? cut->key : CLS_NO_ID;
+    row->sums_count = sums ? cls_live(row) : 0;
     cls_choose(row, plan, cut, result);
 }
 
@@ -303,15 +320,14 @@ __kernel __attribute__((reqd_work_group_size(CLS_WG, 1, 1))) CLS_ONE_BY_ONE void
     cls_call call, __global int *restrict tokens, __global cls_result *restrict results,
     __global uint *arrived)
 {
-    __local cls_near near;
     if (CLS_WG > 1 && get_local_id(0) != 0) return;
     const uint r = get_group_id(1), groups = get_num_groups(0);
     cls_row row = { .logits = logits + call.offset + r * call.stride,
                     .vocab = call.vocab,
                     .tiles = cls_tiles(call.vocab),
-                    .near = &near,
                     .floor = CLS_KEY_INFINITY };
     row.place = cls_place_of(scratch, call.scratch_offset, r, get_num_groups(1), call.vocab);
+    row.near = cls_near_of(scratch, call.scratch_offset, r, get_num_groups(1), call.vocab);
     if (call.fallback && row.place.cut->status != CLS_ROW_NO_TOKEN) {
         if (get_group_id(0) == 0 && call.phase != CLS_PHASE_CHOICE) cls_move_plan(&call, plans, r);
         return;

@@ -1,17 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The form for CPUs: the candidates, all tokens of a row within a range of keys, in local memory in the order
- * of ids, and what is asked of them. */
+/* The form for CPUs: the candidates, all tokens of a row within a range of keys, in the order of ids, and
+ * what is asked of them. */
 #ifndef CLS_VECTOR_NEAR_H
 #define CLS_VECTOR_NEAR_H
-
-#define CLS_ROOM 2048u /* candidates that local memory holds */
 
 /* Up to a whole number of lanes, unused candidates have the key and the weight 0, so that they never count.
  * */
 typedef struct cls_near {
-    uint key[CLS_ROOM], id[CLS_ROOM];
-    uint weight[CLS_ROOM]; /* as cls_pack has it */
+    __global uint *key, *id; /* [cls_near_room()] */
+    __global uint *weight;   /* as cls_pack has it */
 } cls_near;
+
+CLS_FN cls_near cls_near_of(__global uchar *scratch, ulong offset, uint r, uint rows, uint vocab)
+{
+    const uint room = cls_near_room(vocab);
+    const ulong begin = offset + CLS_NEAR_OFFSET((ulong)rows, cls_tiles(vocab), cls_blocks(vocab)) +
+                        r * (ulong)(CLS_NEAR_WORDS * sizeof(uint) * room);
+    const cls_near near = { (__global uint *)(scratch + begin),
+                            (__global uint *)(scratch + begin + sizeof(uint) * room),
+                            (__global uint *)(scratch + begin + sizeof(uint) * 2 * room) };
+    return near;
+}
 
 /* The row that is chosen from. */
 typedef struct cls_row {
@@ -19,8 +28,11 @@ typedef struct cls_row {
     cls_place place;
     uint vocab, tiles;
     cls_measure measure;
-    int summed; /* the summary has the sums of blocks, at this measure */
-    __local cls_near *near;
+    uint weighed; /* tiles with a key of at least this have the exponents of their blocks, at this measure */
+    /* The sums of blocks are those of all tokens from sums_key on, sums_count in number, and the candidates
+     * all others from sums_low on. If sums_low is CLS_NO_ID, nothing is said. */
+    uint sums_key, sums_low, sums_count;
+    cls_near near;
     uint count; /* of candidates */
     int have;   /* they are all tokens from `floor` on */
     int due;    /* those are to be gathered before the next stage */
@@ -32,53 +44,69 @@ CLS_FN int cls_tile_has_nan(const cls_row *row, uint t)
     return (row->place.live[t] & CLS_LIVE_NAN) != 0;
 }
 
+CLS_FN void cls_drop_candidates(cls_row *row)
+{
+    row->count = 0;
+    row->have = 0;
+    row->sums_low = row->sums_key;
+}
+
 /* ---- To gather ---- */
 
-CLS_FN uint cls_take(const cls_row *row, uint id, uint floor, uint ceiling, uint n)
+/* The logits of block b that `hits` has a bit for become candidates, from place n on, with the block's
+ * exponent instead of weights for now. Returns the place after the last; nothing is written if that is beyond
+ * the room. */
+CLS_FN uint cls_append(const cls_row *row, uint b, ulong hits, int exponent, uint n)
 {
-    const uint key = cls_load_key(row->logits, id);
+    const uint end = n + (uint)popcount(hits);
 
-    if (key < floor || key > ceiling) return n;
-    if (n < CLS_ROOM) {
-        row->near->key[n] = key;
-        row->near->id[n] = id;
+    if (end > CLS_NEAR_ROOM) return end;
+    for (; hits != 0; hits &= hits - 1, n++) {
+        const uint id = b * CLS_BLOCK + 63 - (uint)clz(hits & -hits);
+        row->near.key[n] = cls_load_key(row->logits, id);
+        row->near.id[n] = id;
+        row->near.weight[n] = (uint)exponent;
     }
-    return n + 1;
+    return end;
 }
 
-/* A block's candidates, from place n on; returns the place after the last. *key_max takes the block's largest
- * key if there are any. */
-CLS_FN uint cls_gather_any(const cls_row *row, uint b, uint floor, uint ceiling, uint n, uint *key_max)
+/* Which logits of block b have at least this key; *key_max takes the largest key of the block. */
+CLS_FN ulong cls_hits_any(const cls_row *row, uint b, uint floor, uint *key_max)
 {
-    const uint end = min((b + 1) * CLS_BLOCK, row->vocab), before = n;
+    const uint end = min((b + 1) * CLS_BLOCK, row->vocab);
+    ulong hits = 0;
 
     for (uint id = b * CLS_BLOCK; id < end; id++)
-        n = cls_take(row, id, floor, ceiling, n);
-    if (n > before) *key_max = cls_max_key(row->logits, b * CLS_BLOCK, end);
-    return n;
+        hits |= (ulong)(cls_load_key(row->logits, id) >= floor) << id % CLS_BLOCK;
+    *key_max = cls_max_key(row->logits, b * CLS_BLOCK, end);
+    return hits;
 }
-CLS_FN uint cls_gather_lanes(const cls_row *row, uint b, uint floor, uint ceiling, uint n, uint *key_max)
+CLS_FN ulong cls_hits_lanes(const cls_row *row, uint b, uint floor, uint *key_max)
 {
-    const int least = cls_least_order(floor), most = cls_signed(ceiling);
+    const int least = cls_least_order(floor);
     cls_ints top = INT_MIN;
+    cls_uints mark[CLS_MARKS];
 
-    for (uint id = b * CLS_BLOCK; id < (b + 1) * CLS_BLOCK; id += CLS_LANES) {
-        const cls_ints order = cls_order(CLS_LOAD(row->logits, id));
-        const cls_ints hit = (order >= least) & (order <= most);
-        top = max(top, order);
-        if (!any(hit)) continue;
-        for (uint left = cls_mask_lanes(hit); left; left &= left - 1)
-            n = cls_take(row, id + 31 - clz(left & -left), floor, ceiling, n);
+#pragma unroll
+    for (uint q = 0; q < CLS_MARKS; q++) {
+        mark[q] = 0;
+#pragma unroll
+        for (uint i = 0; i < CLS_MARKED; i += CLS_LANES) {
+            const cls_ints order = cls_order(CLS_LOAD(row->logits, b * CLS_BLOCK + q * CLS_MARKED + i));
+            mark[q] |= cls_mark(order >= least, i);
+            top = max(top, order);
+        }
     }
-    *key_max = cls_order_key(cls_max_lane(top));
-    return n;
+    const ulong hits = cls_marked(mark);
+    if (hits != 0) *key_max = cls_order_key(cls_max_lane(top));
+    return hits;
 }
 
 /* From exponents to weights. */
 CLS_FN void cls_weigh_near_lanes(const cls_row *row, uint i)
 {
     const cls_measure *m = &row->measure;
-    __local cls_near *near = row->near;
+    const cls_near *near = &row->near;
     const cls_uints key = cls_vload(0, near->key + i);
     const cls_ints bits = cls_ints_of(key ^ (cls_uints_of(~(cls_ints_of(key) >> 31)) | 0x80000000u));
     const cls_ints exponent = cls_ints_of(cls_vload(0, near->weight + i));
@@ -89,7 +117,7 @@ CLS_FN void cls_weigh_near_lanes(const cls_row *row, uint i)
 }
 CLS_FN void cls_weigh_candidates(const cls_row *row, uint lowest)
 {
-    __local cls_near *near = row->near;
+    const cls_near *near = &row->near;
     const int plain = !row->measure.saturated && cls_is_plain(row->measure.key_max, row->measure.scale) &&
                       cls_is_plain(lowest, row->measure.scale);
 
@@ -101,47 +129,37 @@ CLS_FN void cls_weigh_candidates(const cls_row *row, uint lowest)
         near->key[i] = near->weight[i] = 0;
 }
 
-/* The candidates of a tile, from place n on; returns the place after the last. Their weights are exponents
- * first. */
-CLS_FN uint cls_gather_tile(const cls_row *row, uint t, uint floor, uint ceiling, uint n)
+/* The candidates of a tile, from place n on; returns the place after the last. */
+CLS_FN uint cls_gather_tile(const cls_row *row, uint t, uint floor, uint n)
 {
     const int lanes = (t + 1) * CLS_TILE <= row->vocab && !cls_tile_has_nan(row, t);
     const uint end = min((t + 1) * CLS_TILE_BLOCKS, cls_blocks(row->vocab));
 
-    for (uint b = t * CLS_TILE_BLOCKS; b < end && n <= CLS_ROOM; b++) {
-        const uint before = n;
-        uint key_max = 0;
-        n = lanes ? cls_gather_lanes(row, b, floor, ceiling, n, &key_max)
-                  : cls_gather_any(row, b, floor, ceiling, n, &key_max);
-        if (n == before) continue;
-        const uint exponent = (uint)cls_weigh(key_max, row->measure.scale).exponent;
-        for (uint i = before; i < min(n, CLS_ROOM); i++)
-            row->near->weight[i] = exponent;
+    for (uint b = t * CLS_TILE_BLOCKS; b < end && n <= CLS_NEAR_ROOM; b++) {
+        uint key_max = CLS_KEY_MASKED;
+        const ulong hits =
+            lanes ? cls_hits_lanes(row, b, floor, &key_max) : cls_hits_any(row, b, floor, &key_max);
+        if (hits != 0) n = cls_append(row, b, hits, cls_weigh(key_max, row->measure.scale).exponent, n);
     }
     return n;
 }
 
-/* Take the tokens with keys from `floor` to `ceiling` as candidates. 0 if they are more than there is room
- * for: there are none then. */
-CLS_FN int cls_gather(cls_row *row, uint floor, uint ceiling)
+/* Take all tokens from a key on as candidates; none if there is no room for them. */
+CLS_FN void cls_gather(cls_row *row, uint floor)
 {
     uint n = 0;
 
-    row->count = 0;
-    row->have = 0;
+    cls_drop_candidates(row);
     row->floor = floor;
-    for (uint t = 0; t < row->tiles && n <= CLS_ROOM; t++) {
+    for (uint t = 0; t < row->tiles && n <= CLS_NEAR_ROOM; t++) {
         while (t + CLS_LANES <= row->tiles && !any(cls_vload(0, row->place.key + t) >= floor))
             t += CLS_LANES;
-        if (t < row->tiles && row->place.key[t] >= floor) n = cls_gather_tile(row, t, floor, ceiling, n);
+        if (t < row->tiles && row->place.key[t] >= floor) n = cls_gather_tile(row, t, floor, n);
     }
-    if (n > CLS_ROOM) return 0;
+    if (n > CLS_NEAR_ROOM) return;
     row->count = n;
-    row->have = ceiling == CLS_KEY_INFINITY;
-    for (uint i = n; i % CLS_LANES != 0; i++)
-        row->near->key[i] = row->near->weight[i] = 0;
+    row->have = 1;
     cls_weigh_candidates(row, floor);
-    return 1;
 }
 
 /* ---- To search ---- */
@@ -152,7 +170,7 @@ CLS_FN ulong cls_near_count(const cls_row *row, uint key)
     cls_ints count = 0;
 
     for (uint i = 0; i < row->count; i += CLS_LANES)
-        count += cls_ones(cls_ints_of(cls_vload(0, row->near->key + i) ^ 0x80000000u) >= least);
+        count += cls_ones(cls_ints_of(cls_vload(0, row->near.key + i) ^ 0x80000000u) >= least);
     return cls_sum_lanes(cls_uints_of(count));
 }
 CLS_FN ulong cls_near_mass(const cls_row *row, uint key)
@@ -161,8 +179,8 @@ CLS_FN ulong cls_near_mass(const cls_row *row, uint key)
     cls_ulongs sum = 0;
 
     for (uint i = 0; i < row->count; i += CLS_LANES) {
-        const cls_ints in = cls_ints_of(cls_vload(0, row->near->key + i) ^ 0x80000000u) >= least;
-        const cls_uints weight = cls_vload(0, row->near->weight + i) & cls_uints_of(in);
+        const cls_ints in = cls_ints_of(cls_vload(0, row->near.key + i) ^ 0x80000000u) >= least;
+        const cls_uints weight = cls_vload(0, row->near.weight + i) & cls_uints_of(in);
         if (row->measure.saturated)
             sum += cls_to_ulongs(weight) * CLS_HOT_MASS;
         else
@@ -176,12 +194,11 @@ CLS_FN ulong cls_near_amount(const cls_row *row, int masses, uint key)
     return masses ? cls_near_mass(row, key) : cls_near_count(row, key);
 }
 
-/* The largest key such that what is kept from there on is more than the limit; that from `low` on is. *above
- * is what lies above the candidates, and takes what lies above that key. */
-CLS_FN uint cls_near_search(const cls_row *row, const cls_limit *limit, uint low, ulong *above)
+/* The largest key such that what is kept from there on is more than the limit; that from `low` on is, that
+ * from `high` on is not. *above is what lies above the candidates, and takes what lies above that key. */
+CLS_FN uint cls_near_search(const cls_row *row, const cls_limit *limit, uint low, uint high, ulong *above)
 {
     const ulong base = *above;
-    uint high = row->measure.key_max + 1;
 
     while (high - low > 1) {
         const uint middle = low + (high - low) / 2;
@@ -200,8 +217,8 @@ CLS_FN uint cls_near_search(const cls_row *row, const cls_limit *limit, uint low
 CLS_FN void cls_near_drop(const cls_row *row, const cls_cut *cut)
 {
     for (uint i = 0; i < row->count; i++) {
-        if (cls_kept(row->near->key[i], row->near->id[i], cut)) continue;
-        row->near->key[i] = row->near->weight[i] = 0;
+        if (cls_kept(row->near.key[i], row->near.id[i], cut)) continue;
+        row->near.key[i] = row->near.weight[i] = 0;
     }
 }
 
@@ -215,11 +232,11 @@ CLS_FN ulong cls_near_kept(const cls_row *row, const cls_cut *cut, ulong *count)
     ulong mass = 0, n = 0;
 
     for (uint i = 0; i < row->count; i++) {
-        const uint weight = row->near->weight[i];
-        if (!cls_kept(row->near->key[i], row->near->id[i], cut)) continue;
-        if (row->near->id[i] / CLS_BLOCK != block) {
+        const uint weight = row->near.weight[i];
+        if (!cls_kept(row->near.key[i], row->near.id[i], cut)) continue;
+        if (row->near.id[i] / CLS_BLOCK != block) {
             mass += cls_units_mass(&row->measure, units, shift);
-            block = row->near->id[i] / CLS_BLOCK;
+            block = row->near.id[i] / CLS_BLOCK;
             units = 0;
         }
         units += CLS_UNITS(weight);
@@ -237,11 +254,11 @@ CLS_FN uint cls_near_draw(const cls_row *row, const cls_cut *cut, ulong target, 
     ulong done = 0, before = 0, after = 0;
 
     for (; i < row->count; i++) {
-        const uint weight = row->near->weight[i];
-        if (!cls_kept(row->near->key[i], row->near->id[i], cut)) continue;
-        if (row->near->id[i] / CLS_BLOCK != block) {
+        const uint weight = row->near.weight[i];
+        if (!cls_kept(row->near.key[i], row->near.id[i], cut)) continue;
+        if (row->near.id[i] / CLS_BLOCK != block) {
             done = after;
-            block = row->near->id[i] / CLS_BLOCK;
+            block = row->near.id[i] / CLS_BLOCK;
             units = 0;
         }
         units += CLS_UNITS(weight);
@@ -250,7 +267,7 @@ CLS_FN uint cls_near_draw(const cls_row *row, const cls_cut *cut, ulong target, 
         if (after > target) break;
     }
     *mass = after - before;
-    return row->near->id[i];
+    return row->near.id[i];
 }
 
 #endif

@@ -7,7 +7,7 @@
 /* The exponent of a block: from its largest key, where the summary did not keep it. */
 CLS_FN int cls_block_exponent(const cls_row *row, uint b)
 {
-    if (row->summed) return row->place.exponent[b];
+    if (row->place.key[b / CLS_TILE_BLOCKS] >= row->weighed) return row->place.exponent[b];
     const uint key = cls_max_key(row->logits, b * CLS_BLOCK, min((b + 1) * CLS_BLOCK, row->vocab));
     return cls_weigh(key, row->measure.scale).exponent;
 }
@@ -26,7 +26,7 @@ CLS_FN void cls_tile_exponents(const cls_row *row, uint t, int *exponent)
     float4 largest;
     int masked;
 
-    if (row->summed) {
+    if (row->place.key[t] >= row->weighed) {
         vstore4(vload4(t, row->place.exponent), 0, exponent);
         return;
     }
@@ -42,52 +42,131 @@ CLS_FN cls_ints cls_kept_lanes(cls_ints key, uint id, const cls_cut *cut)
     return (key > least) | ((key == least) & (CLS_LANE_NUMBERS + (int)id <= (int)cut->id));
 }
 
-/* ---- What the cut keeps of a tile ---- */
+/* ---- To part a row by a cut ---- */
 
-/* Of a plain tile, whose sums this writes; `count` takes numbers lane by lane. */
-CLS_FN void cls_keep_plain(const cls_row *row, uint t, const cls_cut *cut, cls_ints *count)
+/* In one pass: the sums of blocks become those of what the cut keeps, and the candidates all other tokens
+ * from the key `low` on. */
+typedef struct cls_part {
+    const cls_cut *cut;
+    uint low;
+    uint near;      /* candidates so far */
+    cls_ints kept;  /* number of tokens that the cut keeps, lane by lane, ... */
+    uint kept_any;  /* ... and of those counted one by one */
+    ulong4 mass;    /* theirs, each token's cut to an integer by itself, block by block ... */
+    ulong mass_any; /* ... and one by one */
+} cls_part;
+
+/* What is kept of block b, whose exponent this is: its sum, and the sum without the bits that a token's mass
+ * loses. Returns what becomes candidates. */
+CLS_FN ulong cls_part_block(const cls_row *row, uint b, int exponent, uint lost, cls_part *part,
+                            cls_uints *sum, cls_uints *own)
 {
-    const int least = cls_least_order(cut->key);
-    cls_uints sum[CLS_TILE_BLOCKS];
-    int exponent[CLS_TILE_BLOCKS];
+    const int least = cls_least_order(part->cut->key), low = cls_least_order(part->low);
+    cls_uints mark[CLS_MARKS];
 
-    cls_tile_exponents(row, t, exponent);
-#pragma unroll 1
-    for (uint b = 0; b < CLS_TILE_BLOCKS; b++) {
-        const uint begin = t * CLS_TILE + b * CLS_BLOCK;
-        sum[b] = 0;
-        for (uint id = begin; id < begin + CLS_BLOCK; id += CLS_LANES) {
-            const cls_ints bits = CLS_LOAD(row->logits, id);
-            cls_ints kept = cls_order(bits) >= least;
-            if (cut->id != CLS_NO_ID) kept = cls_kept_lanes(cls_signed_lanes(bits), id, cut);
-            sum[b] +=
-                cls_in_block_lanes(bits, row->measure.scale, (cls_ints)exponent[b]) & cls_uints_of(kept);
-            *count += cls_ones(kept);
+    *sum = *own = 0;
+#pragma unroll
+    for (uint q = 0; q < CLS_MARKS; q++) {
+        mark[q] = 0;
+#pragma unroll
+        for (uint i = 0; i < CLS_MARKED; i += CLS_LANES) {
+            const uint id = b * CLS_BLOCK + q * CLS_MARKED + i;
+            const cls_ints bits = CLS_LOAD(row->logits, id), order = cls_order(bits);
+            cls_ints kept = order >= least;
+            if (part->cut->id != CLS_NO_ID) kept = cls_kept_lanes(cls_signed_lanes(bits), id, part->cut);
+            const cls_uints units =
+                cls_in_block_lanes(bits, row->measure.scale, (cls_ints)exponent) & cls_uints_of(kept);
+            *sum += units;
+            *own += units >> lost;
+            part->kept += cls_ones(kept);
+            mark[q] |= cls_mark((order >= low) & ~kept, i);
         }
     }
+    return cls_marked(mark);
+}
+/* A plain tile. */
+CLS_FN void cls_part_plain(const cls_row *row, uint t, cls_part *part)
+{
+    cls_uints sum[CLS_TILE_BLOCKS], own[CLS_TILE_BLOCKS];
+    int exponent[CLS_TILE_BLOCKS];
+    uint lost[CLS_TILE_BLOCKS];
+
+    cls_tile_exponents(row, t, exponent);
+    /* What the shift takes beyond the guard bits goes before tokens are added. (Vectors beside vectors:
+     * Oclgrind takes a number for the first lane's alone.) */
+    const uint4 guard = CLS_GUARD_BITS;
+    const uint4 shift = min(as_uint4(row->measure.exponent - vload4(0, exponent)), (uint4)63);
+    vstore4(min(max(shift, guard) - guard, (uint4)31), 0, lost);
+#pragma unroll 1
+    for (uint i = 0; i < CLS_TILE_BLOCKS; i++) {
+        const uint b = t * CLS_TILE_BLOCKS + i;
+        const ulong hits = cls_part_block(row, b, exponent[i], lost[i], part, sum + i, own + i);
+        part->near = cls_append(row, b, hits, exponent[i], part->near);
+    }
+    part->mass += convert_ulong4(cls_sum_four(own)) << convert_ulong4(guard - min(shift, guard));
     vstore4(cls_sum_four(sum), t, row->place.sum);
     vstore4(vload4(0, exponent), t, row->place.exponent);
 }
 
-/* Of any other, one by one; returns their number. */
-CLS_FN uint cls_keep_any(const cls_row *row, uint t, const cls_cut *cut)
+/* Any other, one by one. */
+CLS_FN void cls_part_any(const cls_row *row, uint t, cls_part *part)
 {
-    uint count = 0;
-
     for (uint b = t * CLS_TILE_BLOCKS; b < min((t + 1) * CLS_TILE_BLOCKS, cls_blocks(row->vocab)); b++) {
         const int exponent = cls_block_exponent(row, b);
         uint sum = 0;
+        ulong hits = 0;
         for (uint id = b * CLS_BLOCK; id < min((b + 1) * CLS_BLOCK, row->vocab); id++) {
             const uint key = cls_load_key(row->logits, id);
-            if (!cls_kept(key, id, cut)) continue;
-            sum += CLS_UNITS(cls_pack(&row->measure, key, exponent));
-            count++;
+            if (!cls_kept(key, id, part->cut)) {
+                hits |= (ulong)(key >= part->low) << id % CLS_BLOCK;
+                continue;
+            }
+            const uint weight = cls_pack(&row->measure, key, exponent);
+            sum += CLS_UNITS(weight);
+            part->mass_any += cls_weight_mass(&row->measure, weight);
+            part->kept_any++;
         }
+        part->near = cls_append(row, b, hits, exponent, part->near);
         row->place.sum[b] = sum;
         row->place.exponent[b] = exponent;
     }
-    return count;
 }
+
+CLS_FN void cls_clear_sums(const cls_row *row, uint t)
+{
+    for (uint b = t * CLS_TILE_BLOCKS; b < min((t + 1) * CLS_TILE_BLOCKS, cls_blocks(row->vocab)); b++)
+        row->place.sum[b] = 0;
+}
+
+/* Part the row. Returns whether there is room for the candidates; if not, there are none, and no sums. *mass
+ * takes the mass of what the cut keeps, token by token, as limits count it. */
+CLS_CALLED int cls_row_part(cls_row *row, const cls_cut *cut, uint low, ulong *mass)
+{
+    const uint lowest = min(low, cut->key);
+    cls_part part = { cut, low, 0, 0, 0, 0, 0 };
+
+    cls_drop_candidates(row);
+    row->sums_key = row->sums_low = CLS_NO_ID;
+    for (uint t = 0; t < row->tiles && part.near <= CLS_NEAR_ROOM; t++) {
+        if (row->place.key[t] < lowest)
+            cls_clear_sums(row, t);
+        else if (cls_tile_is_plain(row, t))
+            cls_part_plain(row, t, &part);
+        else
+            cls_part_any(row, t, &part);
+    }
+    if (part.near > CLS_NEAR_ROOM) return 0;
+    row->weighed = min(row->weighed, lowest);
+    row->sums_key = cut->id == CLS_NO_ID ? cut->key : CLS_NO_ID;
+    row->sums_low = min(low, row->sums_key);
+    row->sums_count = part.kept_any + cls_sum_lanes(cls_uints_of(part.kept));
+    row->count = part.near;
+    cls_weigh_candidates(row, low);
+    *mass = part.mass_any + cls_total4(part.mass);
+    return 1;
+}
+
+/* ---- What the cut keeps ---- */
 
 CLS_FN ulong cls_block_mass(const cls_row *row, uint b)
 {
@@ -117,37 +196,37 @@ CLS_FN ulong cls_sums_mass(const cls_row *row)
     return mass + cls_total_lanes(masses);
 }
 
-/* The mass of the whole row, from the summary's sums, which a saturated row does not use. *count takes the
- * number of its tokens. */
-CLS_FN ulong cls_row_whole(const cls_row *row, ulong *count)
+/* The number of the row's tokens, from the summary. */
+CLS_FN uint cls_live(const cls_row *row)
 {
     uint n = 0;
 
     for (uint t = 0; t < row->tiles; t++)
         n += row->place.live[t] & CLS_LIVE_COUNT;
-    *count = n;
-    return cls_sums_mass(row);
+    return n;
 }
 
-/* Replace the sums of blocks by those of what the cut keeps, and return its mass; *count takes its number. */
+/* Do the sums of blocks and the candidates tell all that the cut keeps? */
+CLS_FN int cls_sums_suffice(const cls_row *row, const cls_cut *cut)
+{
+    if (cut->key < row->sums_low || cut->key > row->sums_key) return 0;
+    return cut->key < row->sums_key || cut->id == CLS_NO_ID;
+}
+
+/* Make the sums of blocks those of what the cut keeps, and return its mass; *count takes its number. */
 CLS_FN ulong cls_row_keep(cls_row *row, const cls_cut *cut, ulong *count)
 {
-    cls_ints lanes = 0;
-    uint n = 0;
+    ulong unused;
 
-    for (uint t = 0; t < row->tiles; t++) {
-        if (row->place.key[t] < cut->key) {
-            for (uint b = t * CLS_TILE_BLOCKS; b < min((t + 1) * CLS_TILE_BLOCKS, cls_blocks(row->vocab));
-                 b++)
-                row->place.sum[b] = 0;
-        } else if (cls_tile_is_plain(row, t)) {
-            cls_keep_plain(row, t, cut, &lanes);
-        } else {
-            n += cls_keep_any(row, t, cut);
-        }
+    if (!cls_sums_suffice(row, cut)) cls_row_part(row, cut, CLS_NO_ID, &unused);
+    for (uint i = 0; i < row->count; i++) {
+        const uint key = row->near.key[i], id = row->near.id[i];
+        if (key >= row->sums_key || !cls_kept(key, id, cut)) continue;
+        row->place.sum[id / CLS_BLOCK] += CLS_UNITS(row->near.weight[i]);
+        row->sums_count++;
     }
-    row->summed = 1;
-    *count = n + cls_sum_lanes(cls_uints_of(lanes));
+    row->sums_key = row->sums_low = cut->id == CLS_NO_ID ? cut->key : CLS_NO_ID;
+    *count = row->sums_count;
     return cls_sums_mass(row);
 }
 
@@ -191,200 +270,6 @@ CLS_FN uint cls_row_draw(const cls_row *row, const cls_cut *cut, ulong target, u
     }
     *mass = after - before;
     return id - 1;
-}
-
-/* ---- Thresholds: what lies above several keys at once ---- */
-
-#define CLS_THRESHOLDS 8u
-#define CLS_SAMPLE 16u       /* of so many tiles one is looked at for a first guess ... */
-#define CLS_SAMPLE_TILES 96u /* ... in a row of so many or more */
-
-/* A range of keys, from `low` on and below `high`, and how it is parted: keys lie as dense as floats do,
- * which is wrong around 0, and so do values, where a few tokens stand far above the rest. */
-typedef struct cls_range {
-    uint low, high;
-    int by_key;
-} cls_range;
-
-/* Keys that part a range evenly, ascending; `ends`: with its ends. By value none but the end lies further
- * below the range's top than 32 binary digits of weight, where little mass is left. */
-CLS_FN void cls_thresholds(const cls_range *in, int ends, cls_scale scale, uint *threshold)
-{
-    const float top = cls_float_of(cls_key_bits(min(in->high, CLS_KEY_INFINITY - 1)));
-    const float low = cls_float_of(cls_key_bits(max(in->low, CLS_KEY_LOWEST)));
-    const float begin = max(low, top - min(32.0f / scale.c, 1e30f));
-    const uint first = ends ? 0 : 1, parts = ends ? CLS_THRESHOLDS - 1 : CLS_THRESHOLDS + 1;
-    uint least = in->low;
-
-#pragma unroll 1
-    for (uint j = 0; j < CLS_THRESHOLDS; j++) {
-        const float part = (float)(j + first) / (float)parts;
-        const uint key = in->by_key ? in->low + (uint)((ulong)(in->high - in->low) * (j + first) / parts)
-                                    : cls_key(cls_bits_of(begin * (1.0f - part) + top * part));
-        least = threshold[j] = min(max(key, least), in->high);
-    }
-    if (ends) threshold[0] = in->low;
-    if (ends) threshold[CLS_THRESHOLDS - 1] = in->high;
-}
-
-CLS_FN void cls_amounts_any(const cls_row *row, uint t, const cls_cut *cut, int masses, const uint *threshold,
-                            ulong *amount)
-{
-    int exponent = 0;
-
-    for (uint id = t * CLS_TILE; id < min((t + 1) * CLS_TILE, row->vocab); id++) {
-        const uint key = cls_load_key(row->logits, id);
-        if (masses && id % CLS_BLOCK == 0) exponent = cls_block_exponent(row, id / CLS_BLOCK);
-        if (key < threshold[0] || !cls_kept(key, id, cut)) continue;
-        const ulong mass =
-            masses ? cls_weight_mass(&row->measure, cls_pack(&row->measure, key, exponent)) : 1;
-#pragma unroll 1
-        for (uint j = 0; j < CLS_THRESHOLDS; j++)
-            amount[j] += key >= threshold[j] ? mass : 0;
-    }
-}
-/* Of a block of a plain tile. */
-CLS_FN void cls_amounts_plain(const cls_row *row, uint begin, const cls_cut *cut, int masses, int exponent,
-                              const int *least, ulong4 *amount)
-{
-    const uint shift = masses ? min((uint)row->measure.exponent - (uint)exponent, 63u) : CLS_GUARD_BITS;
-    /* A token's mass is cut to an integer by itself: what the shift takes beyond the guard bits goes first.
-     * */
-    const uint first = shift > CLS_GUARD_BITS ? min(shift - CLS_GUARD_BITS, 31u) : 0;
-    const uint left = CLS_GUARD_BITS - min(shift, CLS_GUARD_BITS);
-    cls_uints sum[CLS_THRESHOLDS];
-
-#pragma unroll
-    for (uint j = 0; j < CLS_THRESHOLDS; j++)
-        sum[j] = 0;
-    for (uint id = begin; id < begin + CLS_BLOCK; id += CLS_LANES) {
-        const cls_ints bits = CLS_LOAD(row->logits, id), order = cls_order(bits);
-        cls_uints units = 1;
-        if (masses) units = cls_in_block_lanes(bits, row->measure.scale, (cls_ints)exponent) >> first;
-        if (cut->id != CLS_NO_ID) units &= cls_uints_of(cls_kept_lanes(cls_signed_lanes(bits), id, cut));
-#pragma unroll
-        for (uint j = 0; j < CLS_THRESHOLDS; j++)
-            sum[j] += units & cls_uints_of(order >= least[j]);
-    }
-    amount[0] += convert_ulong4(cls_sum_four(sum)) << left;
-    amount[1] += convert_ulong4(cls_sum_four(sum + 4)) << left;
-}
-
-/* What is kept from each threshold on, counted or weighed, in each `step`-th tile. */
-CLS_FN void cls_amounts(const cls_row *row, const cls_cut *cut, int masses, const uint *threshold, uint step,
-                        ulong *amount)
-{
-    const uint lowest = max(threshold[0], cut->key);
-    ulong4 sums[CLS_THRESHOLDS / 4] = { 0, 0 };
-    int least[CLS_THRESHOLDS], exponent[CLS_TILE_BLOCKS] = { 0, 0, 0, 0 };
-
-#pragma unroll
-    for (uint j = 0; j < CLS_THRESHOLDS; j++) {
-        amount[j] = 0;
-        least[j] = cls_least_order(max(threshold[j], cut->key));
-    }
-    for (uint t = 0; t < row->tiles; t += step) {
-        if (row->place.key[t] < lowest) continue;
-        if (!cls_tile_is_plain(row, t)) {
-            cls_amounts_any(row, t, cut, masses, threshold, amount);
-            continue;
-        }
-        if (masses) cls_tile_exponents(row, t, exponent);
-#pragma unroll 1
-        for (uint b = 0; b < CLS_TILE_BLOCKS; b++)
-            cls_amounts_plain(row, t * CLS_TILE + b * CLS_BLOCK, cut, masses, exponent[b], least, sums);
-    }
-    vstore4(vload4(0, amount) + sums[0], 0, amount);
-    vstore4(vload4(1, amount) + sums[1], 1, amount);
-}
-
-/* Did a range lose half of itself, so that it is worth going on the same way? */
-CLS_FN int cls_shrinks(const cls_range *before, const cls_range *after)
-{
-    return after->high - after->low <= (before->high - before->low) / 2;
-}
-
-/* A search for the range of the cut. */
-typedef struct cls_hunt {
-    cls_range in;         /* where it is for certain */
-    cls_range look;       /* where it is looked for */
-    uint step;            /* in each `step`-th tile: above 1 the amounts are a guess */
-    uint turn;            /* counted from 0 for the guess, and again for the rest */
-    ulong target, margin; /* of the guess */
-    ulong above;          /* what is kept above in.high */
-} cls_hunt;
-
-#define CLS_GUESSES 8u
-
-/* Narrow the guess by the amounts of a sample. A wrong guess costs time, nothing else. */
-CLS_FN void cls_guess(cls_hunt *h, const uint *threshold, const ulong *amount, float share)
-{
-    const cls_range before = h->look;
-
-    if (h->turn == 0) {
-        h->target = (ulong)((float)amount[0] * share);
-        h->margin = amount[0] / 96;
-    }
-#pragma unroll 1
-    for (uint j = 0; j < CLS_THRESHOLDS; j++) {
-        if (amount[j] >= h->target + h->margin) h->look.low = max(h->look.low, threshold[j]);
-        if (amount[j] + h->margin <= h->target) h->look.high = min(h->look.high, threshold[j]);
-    }
-    h->turn++;
-    if (h->look.low < h->look.high && h->turn < CLS_GUESSES) {
-        if (cls_shrinks(&before, &h->look)) return;
-        if (!before.by_key) {
-            h->look.by_key = 1;
-            return;
-        }
-    }
-    if (h->look.low >= h->look.high) h->look = h->in; /* the sample says nothing */
-    h->look.by_key = 0;
-    h->step = 1;
-    h->turn = 0;
-}
-/* Narrow the range by exact amounts, and look in all of it next. */
-CLS_FN void cls_close_in(cls_hunt *h, const uint *threshold, const ulong *amount, ulong most)
-{
-    const cls_range before = h->in;
-
-#pragma unroll 1
-    for (uint j = 0; j < CLS_THRESHOLDS; j++) {
-        if (amount[j] > most) {
-            h->in.low = max(h->in.low, threshold[j]);
-        } else if (threshold[j] < h->in.high) {
-            h->in.high = threshold[j];
-            h->above = amount[j];
-        }
-    }
-    if (!cls_shrinks(&before, &h->in)) h->in.by_key = !h->in.by_key;
-    h->look = h->in;
-    h->turn++;
-}
-
-/* Narrow the row to candidates among which the cut is, *above being what is kept above them; or to a single
- * key with more ties than they hold, which is the answer then, and no candidates. Returns the lowest key of
- * the range. `total` is what all that is kept may amount to. */
-CLS_FN uint cls_narrow(cls_row *row, const cls_cut *cut, const cls_limit *limit, ulong total, ulong *above)
-{
-    const cls_range whole = { cut->key, row->measure.key_max + 1, 0 };
-    cls_hunt h = { whole, whole, row->tiles >= CLS_SAMPLE_TILES ? CLS_SAMPLE : 1, 0, 0, 0, 0 };
-    uint threshold[CLS_THRESHOLDS];
-    ulong amount[CLS_THRESHOLDS];
-
-    row->have = row->count = 0;
-    while (h.in.high - h.in.low > 1) {
-        cls_thresholds(&h.look, h.turn == 0, row->measure.scale, threshold);
-        cls_amounts(row, cut, limit->masses, threshold, h.step, amount);
-        if (h.step > 1) {
-            cls_guess(&h, threshold, amount, (float)limit->most / (float)total);
-            continue;
-        }
-        cls_close_in(&h, threshold, amount, limit->most);
-        if (h.in.high > h.in.low + 1 && cls_gather(row, h.in.low, h.in.high - 1)) break;
-    }
-    *above = h.above;
-    return h.in.low;
 }
 
 #endif

@@ -51,10 +51,17 @@ void cls_free_memory(clsample_ctx *ctx)
     release_mem(ctx->host_results);
 }
 
+/* What a form of the kernels needs. */
+static size_t scratch_size(bool vectors, uint32_t rows, uint32_t vocab)
+{
+    const size_t begin = CLS_NEAR_OFFSET((size_t)rows, cls_tiles(vocab), cls_blocks(vocab));
+    return begin + (vectors ? rows * sizeof(cl_uint) * CLS_NEAR_WORDS * cls_near_room(vocab) : 0);
+}
+
 size_t clsample_scratch_size(uint32_t rows, uint32_t vocab)
 {
     if (vocab == 0 || vocab > CLSAMPLE_MAX_VOCAB) return 0;
-    return rows * CLS_ROW_SCRATCH((size_t)cls_tiles(vocab), (size_t)cls_blocks(vocab));
+    return scratch_size(true, rows, vocab);
 }
 
 /* The groups that share a row count themselves there. */
@@ -89,7 +96,7 @@ cleanup:
 
 clsample_status cls_make_scratch(clsample_ctx *ctx, uint32_t rows, uint32_t vocab, cls_scratch *scratch)
 {
-    const size_t size = clsample_scratch_size(rows, vocab);
+    const size_t size = scratch_size(ctx->tuning.vectors, rows, vocab);
     clsample_status st = CLSAMPLE_OK;
 
     scratch->size = scratch->offset = 0;
@@ -101,7 +108,7 @@ cleanup:
 
 clsample_status cls_need_scratch(clsample_ctx *ctx, uint32_t rows, uint32_t vocab)
 {
-    const size_t size = clsample_scratch_size(rows, vocab);
+    const size_t size = scratch_size(ctx->tuning.vectors, rows, vocab);
     cls_scratch *s = &ctx->scratch;
     clsample_status st = CLSAMPLE_OK;
 

@@ -14,8 +14,8 @@
 /* clang-format off */
 #define CLS_TEXT_MAP(X)                                                                                     \
     X(canonical) X(interface) X(row) X(arrival) X(stages) X(lanes) X(vector_summary) X(vector_near)         \
-    X(vector_row) X(vector) X(group) X(group_near) X(group_row) X(summary) X(choice) X(mask) X(check_case)  \
-    X(check) X(texts) X(generate)
+    X(vector_row) X(vector_search) X(vector) X(group) X(group_near) X(group_row) X(summary) X(choice)       \
+    X(mask) X(check_case) X(check) X(texts) X(generate)
 /* clang-format on */
 #define CLS_TEXT_DECLARE(name)                    \
     extern const unsigned char cls_text_##name[]; \
@@ -31,7 +31,7 @@ static const cls_program_source sources[CLS_SRC_COUNT] = {
     [CLS_SRC_VECTOR] = { "vector.cl",
                          { TEXT(canonical), TEXT(interface), TEXT(row), TEXT(stages), TEXT(lanes),
                            TEXT(arrival), TEXT(vector_summary), TEXT(vector_near), TEXT(vector_row),
-                           TEXT(vector) } },
+                           TEXT(vector_search), TEXT(vector) } },
     [CLS_SRC_SUMMARY] = { "summary.cl", { TEXT(canonical), TEXT(interface), TEXT(row), TEXT(summary) } },
     [CLS_SRC_CHOICE] = { "choice.cl",
                          { TEXT(canonical), TEXT(interface), TEXT(row), TEXT(stages), TEXT(group),

@@ -7,7 +7,7 @@
 
 #include "clsample.h"
 
-#define CLS_TEXTS_MAX 10
+#define CLS_TEXTS_MAX 11
 
 /* An embedded file: what the build made of it (tools/embed.cmake). */
 typedef struct cls_text {

@@ -6,6 +6,7 @@
 #include "common.h"
 #include "model.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,13 +26,15 @@ static const struct {
     { "groups-row", { .flags = CLSAMPLE_FORCE_GROUPS | CLSAMPLE_FORCE_ROW_SEARCH, .work_group = 64 } },
 };
 
-/* Filters alone and together; cuts among few tokens and among nearly all, through ties and beside them; for
- * each of the rules. */
-static const struct {
+typedef struct test_setting {
     float temperature, min_p;
     uint32_t top_k;
     float top_p;
-} setting[] = {
+} test_setting;
+
+/* Filters alone and together; cuts among few tokens and among nearly all, through ties and beside them; for
+ * each of the rules. */
+static const test_setting setting[] = {
     { 0.8f, 0.05f, 50, 0.95f }, { 1.0f, 0.0f, 0, 1.0f },       { 1.0f, 0.0f, 0, 0.9f },
     { 0.7f, 0.02f, 0, 1.0f },   { 1.5f, 0.0f, 40, 1.0f },      { 0.0f, 0.0f, 0, 1.0f },
     { 0.3f, 0.5f, 3, 0.5f },    { 2.0f, 0.0f, 3000, 0.99f },   { 1e-6f, 0.0f, 0, 0.5f },
@@ -62,32 +65,49 @@ static clsample_ctx *open_form(int form)
     return ctx;
 }
 
-/* One row of this size and shape, for each of some settings. False if the device cannot do rows of this size.
- * */
+/* A row of this kind, with one of the settings, in scratch memory in which nothing is of any use. False if
+ * the device cannot do rows of this size. */
+static bool check_draw(clsample_ctx *ctx, int form, const float *x, uint32_t vocab, const char *kind,
+                       const test_setting *set, uint32_t rules)
+{
+    const size_t size = clsample_scratch_size(1, vocab);
+    const cl_mem scratch = dev_buffer(size);
+    clsample_logits in = logits_of(NULL, CLSAMPLE_F32, 1, vocab);
+    clsample_params p = params_of(set->temperature, set->min_p, set->top_k, set->top_p, rules);
+    clsample_result got;
+
+    p.seed = vocab;
+    p.step = rules;
+    dev_poison(scratch, size);
+    ck_ok(clsample_set_scratch(ctx, scratch, 0, size));
+    const bool done = clsample_sample(ctx, &p, 1, &in, x, &got) == CLSAMPLE_OK;
+    ck_ok(clsample_set_scratch(ctx, NULL, 0, 0));
+    ck_cl(clReleaseMemObject(scratch));
+    if (!done && clsample_last_error()->status == CLSAMPLE_E_DEVICE)
+        return false; /* its loops are too short */
+    REQUIRE(done, "%s: %s", forms[form].name, clsample_last_error()->message);
+    const clsample_result want = model_draw(x, vocab, &p);
+    REQUIRE(
+        memcmp(&got, &want, sizeof got) == 0,
+        "%s, %s row of %u, T %g min_p %g top_k %u top_p %g rules %u: token %d status %u logprob %a kept %u "
+        "instead of %d %u %a %u",
+        forms[form].name, kind, (unsigned)vocab, (double)p.temperature, (double)p.min_p, (unsigned)p.top_k,
+        (double)p.top_p, (unsigned)rules, (int)got.token, (unsigned)got.status, (double)got.logprob,
+        (unsigned)got.kept, (int)want.token, (unsigned)want.status, (double)want.logprob,
+        (unsigned)want.kept);
+    return true;
+}
+
+/* One row of this size and shape, for each of some settings. */
 static bool check_row(clsample_ctx *ctx, int form, uint32_t vocab, test_shape shape, size_t first,
                       size_t step)
 {
     float *x = test_alloc(vocab * sizeof *x);
-    clsample_logits in = logits_of(NULL, CLSAMPLE_F32, 1, vocab);
     bool fits = true;
 
     row_random(x, vocab, shape, 4000 + vocab + shape);
-    for (size_t set = first; fits && set < COUNT(setting); set += step) {
-        clsample_params p = params_of(setting[set].temperature, setting[set].min_p, setting[set].top_k,
-                                      setting[set].top_p, (uint32_t)(set + shape) % 4);
-        clsample_result got;
-        p.seed = vocab;
-        p.step = set;
-        const clsample_result want = model_draw(x, vocab, &p);
-        fits = clsample_sample(ctx, &p, 1, &in, x, &got) == CLSAMPLE_OK;
-        if (!fits && clsample_last_error()->status == CLSAMPLE_E_DEVICE) break; /* its loops are too short */
-        REQUIRE(fits, "%s: %s", forms[form].name, clsample_last_error()->message);
-        REQUIRE(memcmp(&got, &want, sizeof got) == 0,
-                "%s, %s row of %u, setting %zu: token %d status %u logprob %a kept %u instead of %d %u %a %u",
-                forms[form].name, shape_name(shape), (unsigned)vocab, set, (int)got.token,
-                (unsigned)got.status, (double)got.logprob, (unsigned)got.kept, (int)want.token,
-                (unsigned)want.status, (double)want.logprob, (unsigned)want.kept);
-    }
+    for (size_t set = first; fits && set < COUNT(setting); set += step)
+        fits = check_draw(ctx, form, x, vocab, shape_name(shape), &setting[set], (uint32_t)(set + shape) % 4);
     free(x);
     return fits;
 }
@@ -113,6 +133,81 @@ START_TEST(every_form)
 }
 END_TEST
 
+/* ---- Rows that mislead ---- */
+
+/* The form for CPUs looks at every eighth tile of 256 logits, and at fewer of them in large rows, to guess
+ * where a filter cuts. A wrong guess must cost no more than time. */
+typedef enum misleading {
+    SAMPLE_HIGHER, /* every eighth tile lies higher than the others, ... */
+    SAMPLE_LOWER,  /* ... or lower, ... */
+    SAMPLE_MASKED, /* ... or is masked, ... */
+    SAMPLE_ALONE,  /* ... or all others are, ... */
+    SAMPLE_EQUAL,  /* ... or consists of ties */
+    CLUMPS,        /* thousands of ties at each of a few logits */
+    SOME_NAN,
+    FAR_BELOW_ONE, /* one token has most of the mass, the others lie 18 binary digits lower */
+    TWO_HILLS,     /* half of the tokens far above the other half */
+    MISLEADING_COUNT
+} misleading;
+
+static const char *const misleading_name[MISLEADING_COUNT] = {
+    "higher sample", "lower sample", "masked sample", "lone sample", "equal sample",
+    "clumps",        "some NaN",     "far below one", "two hills",
+};
+
+static float mislead(misleading kind, size_t i, double z)
+{
+    const bool sampled = i / 256 % 8 == 0;
+
+    switch (kind) {
+    case SAMPLE_HIGHER: return (float)(z + (sampled ? 1.0 : 0.0));
+    case SAMPLE_LOWER: return (float)(z - (sampled ? 1.0 : 0.0));
+    case SAMPLE_MASKED: return sampled ? -INFINITY : (float)z;
+    case SAMPLE_ALONE: return sampled ? (float)z : -INFINITY;
+    case SAMPLE_EQUAL: return sampled ? -0.25f : (float)z;
+    case CLUMPS: return (float)floor(z);
+    case SOME_NAN: return i % 1000 == 999 ? NAN : (float)z;
+    case FAR_BELOW_ONE: return i == 7777 ? 13.0f : (float)(0.3 * z);
+    default: return (float)(0.1 * z + (i % 2 ? 30.0 : 0.0));
+    }
+}
+
+START_TEST(wrong_guesses)
+{
+    static const uint32_t size[] = { 30001, 300000 };
+    static const test_setting cut[] = {
+        { 1.0f, 0.0f, 0, 0.9f },     { 1.0f, 0.0f, 9000, 1.0f }, { 1.0f, 0.0f, 9000, 0.5f },
+        { 0.7f, 0.001f, 0, 0.97f },  { 1.0f, 0.0f, 0, 0.5f },    { 1.0f, 0.0f, 0, 0.99999f },
+        { 1.0f, 0.0f, 25000, 0.9f },
+    };
+    const uint32_t sizes = test_scaled("sizes of wrong_guesses", COUNT(size), 1, 1);
+    const uint32_t kinds = test_scaled("kinds of wrong_guesses", MISLEADING_COUNT, MISLEADING_COUNT, 1);
+    const uint32_t sets = test_scaled("settings of wrong_guesses", COUNT(cut), 3, 2);
+
+    if (!is_wanted(forms[_i].name)) return;
+    clsample_ctx *ctx = open_form(_i);
+    bool fits = true;
+    for (uint32_t s = 0; fits && s < sizes; s++) {
+        float *x = test_alloc(size[s] * sizeof *x);
+        for (uint32_t kind = 0; fits && kind < kinds; kind += s == 0 ? 1 : 3) {
+            test_rng r = { 77 };
+            for (size_t i = 0; i < size[s]; i++)
+                x[i] = mislead((misleading)kind, i, rng_normal(&r));
+            for (uint32_t i = 0; fits && i < (s == 0 ? sets : 2); i++) {
+                const size_t c = (kind + i * (COUNT(cut) / sets)) % COUNT(cut);
+                fits =
+                    check_draw(ctx, _i, x, size[s], misleading_name[kind], &cut[c], (uint32_t)(c + kind) % 4);
+            }
+        }
+        if (!fits)
+            printf("left out: %s with %u logits (%s)\n", forms[_i].name, (unsigned)size[s],
+                   clsample_last_error()->message);
+        free(x);
+    }
+    clsample_destroy(ctx);
+}
+END_TEST
+
 static Suite *forms_suite(void)
 {
     Suite *suite = suite_create("forms");
@@ -120,6 +215,7 @@ static Suite *forms_suite(void)
 
     tcase_set_timeout(t, 0);
     tcase_add_loop_test(t, every_form, 0, (int)COUNT(forms));
+    tcase_add_loop_test(t, wrong_guesses, 0, (int)COUNT(forms));
     suite_add_tcase(suite, t);
     return suite;
 }
