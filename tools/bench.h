@@ -35,6 +35,8 @@ int bench_floor_open(cli *c, const cli_device *device, const cli_logits *logits,
 int bench_floor_tune(cli *c, const cli_device *device, const cli_logits *logits, cl_mem mem,
                      bench_floor *floor);
 void bench_floor_close(bench_floor *floor);
+/* Read these logits from now on. */
+cl_int bench_floor_use(const bench_floor *floor, cl_mem mem);
 /* One run from enqueue to finish. */
 cl_int bench_floor_run(const cli_device *device, const bench_floor *floor);
 cl_int bench_empty_run(const cli_device *device, const bench_floor *floor);
@@ -66,13 +68,14 @@ typedef struct bench_result {
     double build_cold_ms, build_warm_ms; /* NAN if not measured */
     uint64_t scratch_bytes;
     size_t floor_groups, floor_local; /* the launch that was fastest */
+    size_t copies;                    /* of the logits, read in turns */
 } bench_result;
 
 typedef struct bench_job bench_job; /* logits on a device */
 
-/* `device` and `logits` must outlive the job. NULL on failure, which is noted, with its exit code in *code.
- * */
-bench_job *bench_open(cli *c, const cli_device *device, const cli_logits *logits, int *code);
+/* `device` and `logits` must outlive the job. `cold` = as many copies of the logits in turns as make each read
+ * come from memory, not from a cache. NULL on failure, which is noted, with its exit code in *code. */
+bench_job *bench_open(cli *c, const cli_device *device, const cli_logits *logits, bool cold, int *code);
 void bench_close(bench_job *job);
 /* Measure for so many seconds, or if not 0 so many repetitions; `builds` = the compilation too. */
 int bench_measure(cli *c, bench_job *job, const bench_setting *setting, double seconds, uint32_t reps,

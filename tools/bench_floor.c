@@ -95,6 +95,11 @@ static cl_int run(cl_command_queue queue, cl_kernel kernel, size_t global, size_
     return error == CL_SUCCESS ? clFinish(queue) : error;
 }
 
+cl_int bench_floor_use(const bench_floor *floor, cl_mem mem)
+{
+    return clSetKernelArg(floor->kernel, 0, sizeof mem, &mem);
+}
+
 cl_int bench_floor_run(const cli_device *device, const bench_floor *floor)
 {
     return run(device->queue, floor->kernel, floor->global, floor->local);

@@ -38,7 +38,7 @@ json_t *bench_json(const bench_result *r)
 
     return json_pack(
         "{s:o, s:s, s:s, s:I, s:I, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:o, s:o, s:o,"
-        " s:I, s:I}",
+        " s:I, s:I, s:I}",
         "device", cli_json_device(r->device->info), "driver", r->device->info->driver, "version",
         clsample_version(), "vocab", (json_int_t)l->vocab, "rows", (json_int_t)l->rows, "dtype",
         bench_dtype_names[l->dtype], "logits", logits_name(r), "setting", r->setting->name, "params",
@@ -48,7 +48,7 @@ json_t *bench_json(const bench_result *r)
         cli_json_number(r->build_warm_ms), "scratch_bytes", (json_int_t)r->scratch_bytes, "repetitions",
         (json_int_t)r->reps, "floor", json_stats(&r->floor), "launch", json_stats(&r->launch), "pipeline",
         json_stats(&r->pipeline), "floor_groups", (json_int_t)r->floor_groups, "floor_group_size",
-        (json_int_t)r->floor_local);
+        (json_int_t)r->floor_local, "copies", (json_int_t)r->copies);
 }
 
 /* ---- Text ---- */
@@ -90,6 +90,7 @@ void bench_print(const bench_result *r)
         printf("build cold %10.1f ms, with clsample's cache %.1f ms\n", r->build_cold_ms, r->build_warm_ms);
     }
     printf("scratch    %10" PRIu64 " bytes\n", r->scratch_bytes);
+    if (r->copies > 1) printf("copies     %10zu of the logits, in turns\n", r->copies);
 }
 
 void bench_print_table_head(void)
@@ -122,7 +123,7 @@ void bench_print_csv_head(void)
 {
     printf("selector,platform,name,driver,dtype,vocab,rows,logits,setting,temperature,min_p,top_k,top_p,"
            "rules,repetitions,launch_us,floor_us,pipeline_us,pipeline_min_us,pipeline_q1_us,pipeline_q3_us,"
-           "ratio,scratch_bytes\n");
+           "ratio,scratch_bytes,copies\n");
 }
 
 void bench_print_csv_row(const bench_result *r)
@@ -140,7 +141,7 @@ void bench_print_csv_row(const bench_result *r)
            logits_name(r), r->setting->name);
     printf("%g,%g,%" PRIu32 ",%g,%s,", p->flags & CLSAMPLE_GREEDY ? 0.0 : (double)p->temperature,
            (double)p->min_p, p->top_k, (double)p->top_p, cli_rules_name(p->rules));
-    printf("%zu,%.3f,%.3f,%.3f,%.3f,%.3f,%.3f,%.4f,%" PRIu64 "\n", r->reps, r->launch.median, r->floor.median,
-           r->pipeline.median, r->pipeline.min, r->pipeline.quarter, r->pipeline.three_quarters, r->ratio,
-           r->scratch_bytes);
+    printf("%zu,%.3f,%.3f,%.3f,%.3f,%.3f,%.3f,%.4f,%" PRIu64 ",%zu\n", r->reps, r->launch.median,
+           r->floor.median, r->pipeline.median, r->pipeline.min, r->pipeline.quarter,
+           r->pipeline.three_quarters, r->ratio, r->scratch_bytes, r->copies);
 }

@@ -13,6 +13,7 @@
 #define WARM 20
 #define LEAST_REPS 3
 #define MOST_REPS 1000000u
+#define COLD_BYTES ((uint64_t)1 << 30) /* more than caches have, and read before anything comes again */
 
 enum { FLOOR, PIPELINE, LAUNCH, SERIES }; /* of `clsample bench` */
 enum { FIRST, SECOND, CONTEXTS };         /* of `clsample tune` */
@@ -47,6 +48,8 @@ struct bench_job {
     const cli_logits *logits;
     clsample_ctx *ctx;
     clsample_params params;
+    cl_mem *copies; /* [n_copies] of the logits; owned */
+    size_t n_copies, next;
     clsample_logits in;
     clsample_output out;
     int32_t *tokens; /* [rows]; owned, as is out.tokens */
@@ -78,6 +81,16 @@ static int run_one(cli *c, bench_job *j, int series)
     return error == CL_SUCCESS ? CLI_DONE : cli_fail_opencl(c, error, "clEnqueueNDRangeKernel of bench.cl");
 }
 
+/* The copy that has not been read for longest. */
+static int use_next_copy(cli *c, bench_job *j)
+{
+    if (j->n_copies == 1) return CLI_DONE;
+    j->in.mem = j->copies[j->next];
+    j->next = (j->next + 1) % j->n_copies;
+    const cl_int error = bench_floor_use(&j->floor, j->in.mem);
+    return error == CL_SUCCESS ? CLI_DONE : cli_fail_opencl(c, error, "clSetKernelArg of bench.cl");
+}
+
 /* What is measured in turns, once each at the same step; `times` (may be NULL) is by series. Two contexts
  * must draw the same tokens, or one of them is of no use. */
 static int run_turn(cli *c, bench_job *j, double *times)
@@ -87,8 +100,10 @@ static int run_turn(cli *c, bench_job *j, double *times)
 
     j->params.step++;
     for (int i = 0; i < (two ? CONTEXTS : SERIES); i++) {
+        int code = use_next_copy(c, j);
+        if (code != CLI_DONE) return code;
         const double start = bench_now();
-        const int code = run_one(c, j, i);
+        code = run_one(c, j, i);
         if (code != CLI_DONE) return code;
         if (times) times[i] = bench_now() - start;
         if (two && i == FIRST) memcpy(j->others, j->tokens, bytes);
@@ -189,10 +204,26 @@ static int time_builds(cli *c, bench_job *j, bench_result *result)
 
 /* ---- All of it ---- */
 
-static int prepare(cli *c, bench_job *j)
+/* The copies that are made so far count even after a failure: bench_close() releases them. */
+static int upload(cli *c, bench_job *j, bool cold)
 {
     const cli_logits *l = j->logits;
     const size_t bytes = (size_t)l->rows * l->vocab * cli_dtype_size(l->dtype);
+    const size_t wanted = cold ? 1 + (size_t)((COLD_BYTES + bytes - 1) / bytes) : 1;
+
+    j->copies = calloc(wanted, sizeof *j->copies);
+    if (!j->copies) return cli_fail_memory(c);
+    for (; j->n_copies < wanted; j->n_copies++) {
+        j->copies[j->n_copies] = cli_upload(c, j->device, l->data, bytes, "clCreateBuffer logits");
+        if (!j->copies[j->n_copies]) return CLI_FAILED;
+    }
+    j->in.mem = j->copies[0];
+    return CLI_DONE;
+}
+
+static int prepare(cli *c, bench_job *j, bool cold)
+{
+    const cli_logits *l = j->logits;
     const size_t token_bytes = l->rows * sizeof *j->tokens;
     cl_int error = CL_SUCCESS;
 
@@ -202,8 +233,8 @@ static int prepare(cli *c, bench_job *j)
     j->tokens = malloc(token_bytes);
     j->others = malloc(token_bytes);
     if (!j->tokens || !j->others || !grow(j)) return cli_fail_memory(c);
-    j->in.mem = cli_upload(c, j->device, l->data, bytes, "clCreateBuffer logits");
-    if (!j->in.mem) return CLI_FAILED;
+    const int code = upload(c, j, cold);
+    if (code != CLI_DONE) return code;
     j->out.tokens = clCreateBuffer(j->device->context, CL_MEM_WRITE_ONLY, token_bytes, NULL, &error);
     return error == CL_SUCCESS ? CLI_DONE : cli_fail_opencl(c, error, "clCreateBuffer tokens");
 }
@@ -217,7 +248,7 @@ static int prepare_floor(cli *c, bench_job *j)
     return code == CLI_DONE ? bench_floor_tune(c, j->device, j->logits, j->in.mem, &j->floor) : code;
 }
 
-bench_job *bench_open(cli *c, const cli_device *device, const cli_logits *logits, int *code)
+bench_job *bench_open(cli *c, const cli_device *device, const cli_logits *logits, bool cold, int *code)
 {
     bench_job *j = calloc(1, sizeof *j);
 
@@ -230,7 +261,7 @@ bench_job *bench_open(cli *c, const cli_device *device, const cli_logits *logits
     j->ctx = device->ctx;
     j->in = (clsample_logits)CLSAMPLE_LOGITS_INIT;
     j->out = (clsample_output)CLSAMPLE_OUTPUT_INIT;
-    *code = prepare(c, j);
+    *code = prepare(c, j, cold);
     if (*code != CLI_DONE) {
         bench_close(j);
         return NULL;
@@ -244,7 +275,9 @@ void bench_close(bench_job *j)
     clFinish(j->device->queue); /* after a failure earlier commands may still use the buffers */
     bench_floor_close(&j->floor);
     if (j->out.tokens) clReleaseMemObject(j->out.tokens);
-    if (j->in.mem) clReleaseMemObject(j->in.mem);
+    for (size_t i = 0; i < j->n_copies; i++)
+        clReleaseMemObject(j->copies[i]);
+    free(j->copies);
     free(j->tokens);
     free(j->others);
     for (int i = 0; i < SERIES; i++)
@@ -274,6 +307,7 @@ int bench_measure(cli *c, bench_job *j, const bench_setting *setting, double sec
     r->scratch_bytes = clsample_scratch_size(j->in.rows, j->in.vocab);
     r->floor_groups = j->floor.global / j->floor.local;
     r->floor_local = j->floor.local;
+    r->copies = j->n_copies;
     return CLI_DONE;
 }
 

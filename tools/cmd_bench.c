@@ -30,7 +30,7 @@ typedef struct bench {
     clsample_params params;
     float seconds; /* 0 = not given */
     uint32_t reps; /* 0 = not given */
-    bool sweep, csv;
+    bool sweep, cold, csv;
 
     grid grid;
     bool progress;
@@ -201,7 +201,7 @@ static int measure_shape(cli *c, bench *b, const cli_device *device, cli_logits 
         show_progress(b, device, l, "preparing");
         if (!b->in.file) code = bench_make_logits(c, (bench_kind)g->settings[i].kind, l);
         if (code == CLI_DONE && b->save) code = save_logits(c, b->save, l);
-        if (code == CLI_DONE) job = bench_open(c, device, l, &code);
+        if (code == CLI_DONE) job = bench_open(c, device, l, b->cold, &code);
         clear_progress(b);
         if (code == CLI_DONE) code = measure_settings(c, b, job, device, l, i);
         bench_close(job);
@@ -370,6 +370,11 @@ static void add_measuring(cli_options *o, bench *b)
                              .name = "sweep",
                              .target = &b->sweep,
                              .help = "measure many sizes and settings, except what is given here" });
+    cli_add(o, (cli_option){ .kind = CLI_SWITCH,
+                             .name = "cold",
+                             .target = &b->cold,
+                             .help = "use 1 GiB of copies of the logits in turns, so that they come from\n"
+                                     "memory and not from a cache" });
 }
 
 static int check_usage(cli *c, const bench *b)

@@ -447,7 +447,7 @@ static int prepare(cli *c, tune *t)
         cli_logits *l = &t->logits[i];
         *l = (cli_logits){ .dtype = CLSAMPLE_F32, .rows = shapes[i], .vocab = t->vocab };
         code = bench_make_logits(c, BENCH_LLM, l);
-        if (code == CLI_DONE) t->jobs[i] = bench_open(c, &t->device, l, &code);
+        if (code == CLI_DONE) t->jobs[i] = bench_open(c, &t->device, l, false, &code);
     }
     return code;
 }
