@@ -110,6 +110,8 @@ typedef struct cls_call {
         fallback;   /* 1: only rows that got no token are chosen again, from these logits, without filters */
     cls_uint phase; /* CLS_PHASE_... */
     cls_uint has_plans; /* CLS_PLANS_... */
+    cls_uint ahead;     /* 0, or how many tiles ahead a CPU fetches logits from memory */
+    cls_uint reserved;
     cls_plan_row plan;
 } cls_call;
 

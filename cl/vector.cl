@@ -285,12 +285,18 @@ CLS_FN void cls_choose(cls_row *row, const cls_plan_row *plan, cls_cut *cut, cls
 /* PoCL compiles a kernel's body three times, for three ways to start it, but what it calls only once. */
 
 /* Group g's share of the tiles. */
-CLS_CALLED void cls_summarize_share(const cls_row *row, const cls_plan_row *plan, uint g, uint groups)
+CLS_CALLED void cls_summarize_share(const cls_row *row, const cls_plan_row *plan, uint ahead, uint g,
+                                    uint groups)
 {
     const uint share = (row->tiles + groups - 1) / groups, begin = g * share;
 
-    for (uint t = begin; t < min(begin + share, row->tiles); t++)
+    for (uint t = begin; t < min(begin + share, row->tiles); t++) {
+        /* One load at a time keeps memory waiting, where no cache has the logits. */
+        const int fetches = ahead && (t + ahead + 1) * CLS_TILE <= row->vocab;
+        for (uint i = 0; fetches && i < CLS_TILE; i += 64 / sizeof(cls_raw))
+            prefetch(row->logits + (t + ahead) * CLS_TILE + i, 1);
         cls_summarize(row->logits, row->vocab, t, plan->flags & CLS_PLAN_SUMS, plan->filter, &row->place);
+    }
 }
 
 CLS_CALLED void cls_choose_row(cls_row *row, const cls_plan_row *plan, uint fallback, cls_cut *cut,
@@ -335,7 +341,7 @@ __kernel __attribute__((reqd_work_group_size(CLS_WG, 1, 1))) CLS_ONE_BY_ONE void
 
     cls_plan_row plan;
     cls_find_plan(&call, plans, r, &plan);
-    if (call.phase != CLS_PHASE_CHOICE) cls_summarize_share(&row, &plan, get_group_id(0), groups);
+    if (call.phase != CLS_PHASE_CHOICE) cls_summarize_share(&row, &plan, call.ahead, get_group_id(0), groups);
     if (call.phase == CLS_PHASE_SUMMARY) return;
     if (call.phase == CLS_PHASE_ALL && groups > 1 && !cls_is_last(arrived + r, groups)) return;
 

@@ -50,9 +50,14 @@ static uint32_t groups_a_row(const cls_tuning *t, const clsample_logits *l)
     return CLS_MAX(CLS_MIN(groups, cls_tiles(l->vocab)), 1u);
 }
 
+/* A batch of more than that is not in a cache. */
+#define CLS_CACHED_BYTES ((size_t)32 << 20)
+#define CLS_AHEAD 8u
+
 static cls_call make_call(const cls_step *step, cl_uint fallback)
 {
     const clsample_logits *l = &step->logits;
+    const size_t bytes = (size_t)l->rows * l->vocab * cls_element_size(l->dtype);
     const bool last = fallback || !l->fallback; /* the plans move on in the last pass */
 
     return (cls_call){ .offset = (fallback ? l->fallback_offset : l->offset) / cls_element_size(l->dtype),
@@ -65,6 +70,7 @@ static cls_call make_call(const cls_step *step, cl_uint fallback)
                        .phase = CLS_PHASE_ALL,
                        .has_plans =
                            last || step->has_plans == CLS_PLANS_NONE ? step->has_plans : CLS_PLANS_GIVEN,
+                       .ahead = bytes > CLS_CACHED_BYTES ? CLS_AHEAD : 0,
                        .plan = step->plan };
 }
 

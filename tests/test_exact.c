@@ -148,6 +148,37 @@ START_TEST(batch_and_dtype)
 }
 END_TEST
 
+/* A batch that no cache holds, of which CPUs fetch logits ahead: 34 MB, a few rows again and again. */
+START_TEST(large_batch)
+{
+    enum { MOST_ROWS = 17, DIFFERENT = 3 };
+    const uint32_t vocab = test_scaled("logits of a large batch's rows", 500001, 3001, 301);
+    const uint32_t rows = test_scaled("rows of a large batch", MOST_ROWS, 3, 1);
+    float *x = test_alloc((size_t)rows * vocab * sizeof *x);
+    clsample_params p[MOST_ROWS];
+    clsample_result got[MOST_ROWS];
+
+    for (uint32_t r = 0; r < rows; r++) {
+        const uint32_t as = r % DIFFERENT;
+        if (r < DIFFERENT)
+            row_random(x + (size_t)r * vocab, vocab, (test_shape)r, 888 + r);
+        else
+            memcpy(x + (size_t)r * vocab, x + (size_t)as * vocab, vocab * sizeof *x);
+        p[r] = params_at(as, as, as * 17, as);
+    }
+    const cl_mem mem = dev_upload(x, (size_t)rows * vocab * sizeof *x);
+    const clsample_logits in = logits_of(mem, CLSAMPLE_F32, rows, vocab);
+    dev_draw(p, rows, &in, got);
+    for (uint32_t r = 0; r < rows; r++) {
+        const clsample_result want =
+            r < DIFFERENT ? model_draw(x + (size_t)r * vocab, vocab, &p[r]) : got[r % DIFFERENT];
+        same(&got[r], &want, "large batch", r, r % DIFFERENT);
+    }
+    ck_cl(clReleaseMemObject(mem));
+    free(x);
+}
+END_TEST
+
 static Suite *exact_suite(void)
 {
     Suite *suite = suite_create("exact");
@@ -157,6 +188,7 @@ static Suite *exact_suite(void)
     tcase_add_test(t, real_rows);
     tcase_add_loop_test(t, random_rows, 0, (int)test_scaled("sizes of rows", 16, 15, 11));
     tcase_add_loop_test(t, batch_and_dtype, 0, (int)test_scaled("types of a batch", 3, 2, 3));
+    tcase_add_test(t, large_batch);
     suite_add_tcase(suite, t);
     return suite;
 }

@@ -73,8 +73,8 @@ typedef struct bench_result {
 
 typedef struct bench_job bench_job; /* logits on a device */
 
-/* `device` and `logits` must outlive the job. `cold` = as many copies of the logits in turns as make each read
- * come from memory, not from a cache. NULL on failure, which is noted, with its exit code in *code. */
+/* `device` and `logits` must outlive the job. `cold` = so many copies of the logits in turns that each read
+ * comes from memory, not from a cache. NULL on failure, which is noted, with its exit code in *code. */
 bench_job *bench_open(cli *c, const cli_device *device, const cli_logits *logits, bool cold, int *code);
 void bench_close(bench_job *job);
 /* Measure for so many seconds, or if not 0 so many repetitions; `builds` = the compilation too. */
