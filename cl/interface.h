@@ -81,13 +81,15 @@ CLS_FN cls_uint cls_tiles(cls_uint vocab)
  * of all rows come first, then the rest row by row. */
 #define CLS_ROW_SCRATCH(tiles, blocks) (sizeof(cls_cut) + ((tiles) + (blocks)) * 2 * sizeof(cls_uint))
 
-/* In the form for CPUs a row's candidates follow, from a multiple of 64 bytes on: 63 KiB for large rows. */
-#define CLS_NEAR_ROOM 5376u /* candidates at most */
-#define CLS_NEAR_WORDS 3u   /* of each */
+/* In the form for CPUs the rows' candidates follow, from a multiple of 64 bytes on: room for so many of each
+ * row, a multiple of 16. Larger rows need more, since what a sample of them says is less exact in tokens. */
+#define CLS_NEAR_WORDS 3u /* of a candidate */
 #define CLS_NEAR_OFFSET(rows, tiles, blocks) (((rows)*CLS_ROW_SCRATCH(tiles, blocks) + 63) / 64 * 64)
 CLS_FN cls_uint cls_near_room(cls_uint vocab)
 {
-    return vocab < CLS_NEAR_ROOM ? (vocab + 15) / 16 * 16 : CLS_NEAR_ROOM;
+    if (vocab < 2048) return (vocab + 15) / 16 * 16;
+    if (vocab < 24 * 2048) return 2048;
+    return vocab < 24 * 5376 ? vocab / 24 / 16 * 16 : 5376;
 }
 
 /* What a launch of cls_step does. */

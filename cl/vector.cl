@@ -110,7 +110,7 @@ CLS_FN void cls_approach(cls_row *row, const cls_plan_row *plan, uint start)
     if (top_p && floor > start) wanted = min(CLS_GUESSED_TILES, row->tiles / 2);
     if (wanted && cls_tiles_from(row, floor) > CLS_FEW_TILES) floor = cls_floor_of(row, floor, wanted);
     row->floor = floor;
-    row->due = floor > CLS_KEY_LOWEST || row->vocab <= CLS_NEAR_ROOM;
+    row->due = floor > CLS_KEY_LOWEST || row->vocab <= row->near.room;
 }
 
 /* ---- Where a limit is passed ---- */

@@ -7,8 +7,9 @@
 /* Up to a whole number of lanes, unused candidates have the key and the weight 0, so that they never count.
  * */
 typedef struct cls_near {
-    __global uint *key, *id; /* [cls_near_room()] */
+    __global uint *key, *id; /* [room] */
     __global uint *weight;   /* as cls_pack has it */
+    uint room;
 } cls_near;
 
 CLS_FN cls_near cls_near_of(__global uchar *scratch, ulong offset, uint r, uint rows, uint vocab)
@@ -18,7 +19,7 @@ CLS_FN cls_near cls_near_of(__global uchar *scratch, ulong offset, uint r, uint 
                         r * (ulong)(CLS_NEAR_WORDS * sizeof(uint) * room);
     const cls_near near = { (__global uint *)(scratch + begin),
                             (__global uint *)(scratch + begin + sizeof(uint) * room),
-                            (__global uint *)(scratch + begin + sizeof(uint) * 2 * room) };
+                            (__global uint *)(scratch + begin + sizeof(uint) * 2 * room), room };
     return near;
 }
 
@@ -60,7 +61,7 @@ CLS_FN uint cls_append(const cls_row *row, uint b, ulong hits, int exponent, uin
 {
     const uint end = n + (uint)popcount(hits);
 
-    if (end > CLS_NEAR_ROOM) return end;
+    if (end > row->near.room) return end;
     for (; hits != 0; hits &= hits - 1, n++) {
         const uint id = b * CLS_BLOCK + 63 - (uint)clz(hits & -hits);
         row->near.key[n] = cls_load_key(row->logits, id);
@@ -135,7 +136,7 @@ CLS_FN uint cls_gather_tile(const cls_row *row, uint t, uint floor, uint n)
     const int lanes = (t + 1) * CLS_TILE <= row->vocab && !cls_tile_has_nan(row, t);
     const uint end = min((t + 1) * CLS_TILE_BLOCKS, cls_blocks(row->vocab));
 
-    for (uint b = t * CLS_TILE_BLOCKS; b < end && n <= CLS_NEAR_ROOM; b++) {
+    for (uint b = t * CLS_TILE_BLOCKS; b < end && n <= row->near.room; b++) {
         uint key_max = CLS_KEY_MASKED;
         const ulong hits =
             lanes ? cls_hits_lanes(row, b, floor, &key_max) : cls_hits_any(row, b, floor, &key_max);
@@ -151,12 +152,12 @@ CLS_FN void cls_gather(cls_row *row, uint floor)
 
     cls_drop_candidates(row);
     row->floor = floor;
-    for (uint t = 0; t < row->tiles && n <= CLS_NEAR_ROOM; t++) {
+    for (uint t = 0; t < row->tiles && n <= row->near.room; t++) {
         while (t + CLS_LANES <= row->tiles && !any(cls_vload(0, row->place.key + t) >= floor))
             t += CLS_LANES;
         if (t < row->tiles && row->place.key[t] >= floor) n = cls_gather_tile(row, t, floor, n);
     }
-    if (n > CLS_NEAR_ROOM) return;
+    if (n > row->near.room) return;
     row->count = n;
     row->have = 1;
     cls_weigh_candidates(row, floor);

@@ -147,7 +147,7 @@ CLS_CALLED int cls_row_part(cls_row *row, const cls_cut *cut, uint low, ulong *m
 
     cls_drop_candidates(row);
     row->sums_key = row->sums_low = CLS_NO_ID;
-    for (uint t = 0; t < row->tiles && part.near <= CLS_NEAR_ROOM; t++) {
+    for (uint t = 0; t < row->tiles && part.near <= row->near.room; t++) {
         if (row->place.key[t] < lowest)
             cls_clear_sums(row, t);
         else if (cls_tile_is_plain(row, t))
@@ -155,7 +155,7 @@ CLS_CALLED int cls_row_part(cls_row *row, const cls_cut *cut, uint low, ulong *m
         else
             cls_part_any(row, t, &part);
     }
-    if (part.near > CLS_NEAR_ROOM) return 0;
+    if (part.near > row->near.room) return 0;
     row->weighed = min(row->weighed, lowest);
     row->sums_key = cut->id == CLS_NO_ID ? cut->key : CLS_NO_ID;
     row->sums_low = min(low, row->sums_key);

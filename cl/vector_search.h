@@ -322,7 +322,7 @@ CLS_FN void cls_narrow(cls_row *row, const cls_cut *cut, const cls_limit *limit,
 {
     if (row->tiles >= CLS_SAMPLED_TILES) cls_guess(row, cut, limit, h);
     while (h->in.high - h->in.low > 1) {
-        if (h->expected > (float)CLS_NEAR_ROOM)
+        if (h->expected > (float)row->near.room)
             cls_close_in_by_amounts(row, cut, limit, h);
         else if (cls_close_in_by_part(row, limit, h))
             return;

@@ -315,8 +315,8 @@ typedef struct clsample_output {
 
 /** Enqueue the choice of one token per row. Does not block, copy logits, or wait for the device. The first
  * call of a larger shape grows the scratch memory (a twentieth of the bytes of float32 logits, and on CPUs
- * 63 KiB a row); the first of a dtype compiles its kernels. Calls of one context run on the device in the
- * order in which they were enqueued.
+ * up to 63 KiB a row); the first of a dtype compiles its kernels. Calls of one context run on the device in
+ * the order in which they were enqueued.
  *
  * @param queue     in-order or out-of-order, of the context's OpenCL context and device; borrowed
  * @param params    NULL = defaults for the whole batch
@@ -340,7 +340,7 @@ CLSAMPLE_API clsample_status clsample_enqueue(clsample_ctx *ctx, cl_command_queu
 CLSAMPLE_API clsample_status clsample_reserve(clsample_ctx *ctx, uint32_t dtype, uint32_t rows,
                                               uint32_t vocab);
 /** Bytes of scratch memory that a call of this shape needs at most, whatever the device: a twentieth of the
- * bytes of float32 logits, and 63 KiB a row. 0 for a shape that no call takes. */
+ * bytes of float32 logits, and up to 63 KiB a row. 0 for a shape that no call takes. */
 CLSAMPLE_API size_t clsample_scratch_size(uint32_t rows, uint32_t vocab);
 /** Let the context use `size` bytes of the application's own buffer as scratch memory, from `offset` on, a
  * multiple of 16. Nothing else may use that part of it while commands of this context run.
