@@ -156,12 +156,12 @@ CLS_FN float cls_about(const cls_row *row, const cls_limit *limit, uint key)
 #define CLS_COARSE_TURNS 3u
 #define CLS_SIGMAS 3.0f /* how many standard deviations the limit may lie beside where a sample has it */
 
-/* What some of a row's tiles say of a hunt. */
+/* What some of a row's tiles say of a hunt. Its thresholds are the ends of the hunt's range, and between them
+ * those of where the limit is looked for. */
 typedef struct cls_sample {
     uint step;   /* every step-th tile is in it */
-    float share; /* of what lies in the hunt's range, that above the limit */
-    uint threshold
-        [CLS_THRESHOLDS]; /* the ends of the range, and between them those of where it is looked for */
+    float share; /* of what lies in the range, that above the limit */
+    uint threshold[CLS_THRESHOLDS];
     ulong amount[CLS_THRESHOLDS];
     float target; /* the amount at which the limit is passed in the sample */
 } cls_sample;
