@@ -56,7 +56,7 @@ clsample_status cls_check_logits(const clsample_logits *from, clsample_logits *t
 {
     *to = (clsample_logits)CLSAMPLE_LOGITS_INIT;
     if (!from) return cls_fail(CLSAMPLE_E_ARGUMENT, "logits is NULL; it must point to a clsample_logits");
-    const clsample_status st = cls_copy_struct(to, sizeof *to, sizeof *to, from, "logits");
+    const clsample_status st = cls_copy_struct(to, sizeof *to, CLS_LOGITS_SIZE_1, from, "logits");
     return st == CLSAMPLE_OK ? check_shape(to, bytes) : st;
 }
 
@@ -111,7 +111,7 @@ clsample_status cls_check_output(cls_step *step, const clsample_output *from)
 
     *o = (clsample_output)CLSAMPLE_OUTPUT_INIT;
     if (!from) return cls_fail(CLSAMPLE_E_ARGUMENT, "output is NULL; it must point to a clsample_output");
-    if ((st = cls_copy_struct(o, sizeof *o, sizeof *o, from, "output")) != CLSAMPLE_OK) return st;
+    if ((st = cls_copy_struct(o, sizeof *o, CLS_OUTPUT_SIZE_1, from, "output")) != CLSAMPLE_OK) return st;
     if (o->reserved)
         return cls_fail(CLSAMPLE_E_VERSION, "output.reserved is %u; this library knows only 0",
                         (unsigned)o->reserved);

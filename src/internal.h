@@ -22,6 +22,7 @@
 #include "shared.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #define CLS_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define CLS_MAX(a, b) ((a) > (b) ? (a) : (b))
@@ -62,6 +63,14 @@ void cls_restore_error(const clsample_error *saved);
  * a size below `minimum` (E_ARGUMENT) and set bytes past `known` (E_VERSION). Every such struct begins with
  * its size as uint32_t. `name` is for the message. */
 clsample_status cls_copy_struct(void *to, size_t known, size_t minimum, const void *from, const char *name);
+/* What the first version that had a struct knew of it: the least that a call takes, for ever. */
+#define CLS_SIZE_TO(type, last) (offsetof(type, last) + sizeof(((type *)0)->last))
+#define CLS_OPTIONS_SIZE_1 CLS_SIZE_TO(clsample_options, lanes) /* which was reserved then, so 0 */
+#define CLS_PARAMS_SIZE_1 CLS_SIZE_TO(clsample_params, rules)
+#define CLS_LOGITS_SIZE_1 CLS_SIZE_TO(clsample_logits, fallback_offset)
+#define CLS_OUTPUT_SIZE_1 CLS_SIZE_TO(clsample_output, results_offset)
+#define CLS_GENERATION_SIZE_1 CLS_SIZE_TO(clsample_generation, token_user)
+#define CLS_TEXTS_SIZE_1 CLS_SIZE_TO(clsample_texts, finish)
 
 /* ---- cache.c: compiled binaries on disk ---- */
 

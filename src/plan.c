@@ -121,7 +121,7 @@ clsample_status cls_plan(const clsample_params *params, uint32_t index, uint32_t
             return cls_fail(CLSAMPLE_E_ARGUMENT,
                             "params[%u].size is %u, but params[0].size is %u; they must be equal",
                             (unsigned)index, (unsigned)size, (unsigned)params->size);
-        st = cls_copy_struct(&p, sizeof p, sizeof p, set, "params");
+        st = cls_copy_struct(&p, sizeof p, CLS_PARAMS_SIZE_1, set, "params");
         if (st == CLSAMPLE_OK) st = check_params(&p, index);
         if (st != CLSAMPLE_OK) return st;
     }

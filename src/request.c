@@ -159,7 +159,7 @@ static clsample_status check_params(const cls_request *q)
 static clsample_status check_texts(cls_request *q, const clsample_texts *from)
 {
     q->texts = (clsample_texts)CLSAMPLE_TEXTS_INIT;
-    const clsample_status st = cls_copy_struct(&q->texts, sizeof q->texts, sizeof q->texts, from, "texts");
+    const clsample_status st = cls_copy_struct(&q->texts, sizeof q->texts, CLS_TEXTS_SIZE_1, from, "texts");
 
     if (st != CLSAMPLE_OK) return st;
     if ((q->texts.ids || q->texts.logprobs) && q->texts.stride < q->stride)
@@ -176,7 +176,7 @@ clsample_status cls_check_request(cls_step *step, cl_command_queue queue, const 
     q->ask = (clsample_generation)CLSAMPLE_GENERATION_INIT;
     if (!step->ctx) return cls_fail(CLSAMPLE_E_ARGUMENT, "ctx is NULL; it must come from clsample_create");
     CLS_TRY(cls_check_queue(step, queue, 0, NULL));
-    CLS_TRY(cls_copy_struct(&q->ask, sizeof q->ask, sizeof q->ask, from, "generation"));
+    CLS_TRY(cls_copy_struct(&q->ask, sizeof q->ask, CLS_GENERATION_SIZE_1, from, "generation"));
     CLS_TRY(check_shape(q));
     CLS_TRY(check_prompts(q));
     CLS_TRY(check_ends(q));
@@ -200,7 +200,7 @@ clsample_status cls_row_params(const cls_request *q, clsample_params *params)
         if (a->params) {
             const unsigned char *set =
                 (const unsigned char *)a->params + (own ? (size_t)prompt * a->params->size : 0);
-            const clsample_status st = cls_copy_struct(p, sizeof *p, sizeof *p, set, "params");
+            const clsample_status st = cls_copy_struct(p, sizeof *p, CLS_PARAMS_SIZE_1, set, "params");
             if (st != CLSAMPLE_OK) return st;
         }
         p->stream += (own ? 0 : prompt) + sample * CLSAMPLE_SAMPLE_STREAM;

@@ -116,7 +116,7 @@ clsample_status cls_check_options(const clsample_options *options, clsample_opti
 {
     *out = (clsample_options)CLSAMPLE_OPTIONS_INIT;
     if (!options) return CLSAMPLE_OK;
-    const clsample_status st = cls_copy_struct(out, sizeof *out, sizeof *out, options, "options");
+    const clsample_status st = cls_copy_struct(out, sizeof *out, CLS_OPTIONS_SIZE_1, options, "options");
     if (st != CLSAMPLE_OK) return st;
     if (out->flags & ~CLS_KNOWN_FLAGS || out->reserved)
         return cls_fail(CLSAMPLE_E_VERSION,
@@ -263,15 +263,17 @@ clsample_status clsample_get_tuning(const clsample_ctx *ctx, clsample_options *o
         return cls_fail(CLSAMPLE_E_ARGUMENT, "%s is NULL; it must %s", ctx ? "options" : "ctx",
                         ctx ? "point to where the tuning goes" : "come from clsample_create");
     const cls_tuning *t = &ctx->tuning;
-    const uint32_t size = options->size;
-    if (size < sizeof *options)
+    uint32_t size; /* the caller's struct may be of another version, so not by its type */
+    memcpy(&size, options, sizeof size);
+    if (size < CLS_OPTIONS_SIZE_1)
         return cls_fail(CLSAMPLE_E_ARGUMENT, "options.size is %u; it must be set by CLSAMPLE_OPTIONS_INIT",
                         (unsigned)size);
-    *options = (clsample_options){ .size = size,
-                                   .flags = t->vectors ? CLSAMPLE_FORCE_VECTORS : CLSAMPLE_FORCE_GROUPS,
-                                   .work_group = t->work_group,
-                                   .lanes = t->lanes,
-                                   .groups = t->groups };
-    if (t->vectors && !t->one_launch) options->flags |= CLSAMPLE_FORCE_TWO_LAUNCHES;
+    clsample_options told = { .size = size,
+                              .flags = t->vectors ? CLSAMPLE_FORCE_VECTORS : CLSAMPLE_FORCE_GROUPS,
+                              .work_group = t->work_group,
+                              .lanes = t->lanes,
+                              .groups = t->groups };
+    if (t->vectors && !t->one_launch) told.flags |= CLSAMPLE_FORCE_TWO_LAUNCHES;
+    memcpy(options, &told, CLS_MIN(size, sizeof told));
     return CLSAMPLE_OK;
 }
