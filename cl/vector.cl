@@ -335,7 +335,7 @@ __kernel __attribute__((reqd_work_group_size(CLS_WG, 1, 1))) CLS_ONE_BY_ONE void
     row.place = cls_place_of(scratch, call.scratch_offset, r, get_num_groups(1), call.vocab);
     row.near = cls_near_of(scratch, call.scratch_offset, r, get_num_groups(1), call.vocab);
     if (call.fallback && row.place.cut->status != CLS_ROW_NO_TOKEN) {
-        if (get_group_id(0) == 0 && call.phase != CLS_PHASE_CHOICE) cls_move_plan(&call, plans, r);
+        if (get_group_id(0) == 0 && call.phase != CLS_PHASE_SUMMARY) cls_move_plan(&call, plans, r);
         return;
     }
 

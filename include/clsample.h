@@ -185,6 +185,7 @@ typedef struct clsample_ctx clsample_ctx; /* opaque: one device's kernels and sc
 
 /** Make a context on the application's own OpenCL context and device. Compiles (or loads from the cache) the
  * kernels that the self-check needs and runs it: blocks, up to seconds without a cache. Both are retained.
+ * @param device  one of the context's, or one of its sub-devices that the context was made for
  * @param options NULL for the defaults
  * @param ctx     owned by the caller: clsample_destroy
  * @return OK; E_ARGUMENT; E_VERSION; E_MEMORY; E_OPENCL; E_BUILD with the compiler's log; E_DEVICE if the
@@ -323,11 +324,13 @@ typedef struct clsample_output {
  * @param n_params  1: `params` is for the whole batch; rows: one for each row, each with the size of the
  *                  first. Ignored if `params` is NULL
  * @param logits, output  see there; borrowed for the call, their buffers until the commands ended
- * @param n_wait, wait_list  events to wait for, of the same OpenCL context; NULL if and only if n_wait is 0
+ * @param n_wait, wait_list  events to wait for, of the same OpenCL context; NULL if and only if n_wait is 0.
+ *                  One whose command has failed is E_OPENCL
  * @param event     NULL, or the last command's event, owned by the caller; NULL is stored on failure
  * @return OK; E_ARGUMENT; E_VERSION; E_BUFFER; E_MEMORY; E_BUILD; E_DEVICE if its driver cannot loop over so
  *         many logits; E_OPENCL: earlier commands of the call may still run then, finish the queue before you
- *         free the buffers */
+ *         free the buffers. Later calls are as good as before: they follow what was enqueued, but do not hang
+ *         on the outcome of a call that failed, at once or later on the device */
 CLSAMPLE_API clsample_status clsample_enqueue(clsample_ctx *ctx, cl_command_queue queue,
                                               const clsample_params *params, uint32_t n_params,
                                               const clsample_logits *logits, const clsample_output *output,
@@ -373,6 +376,7 @@ CLSAMPLE_API clsample_status clsample_record(clsample_ctx *ctx, cl_command_queue
                                              const clsample_logits *logits, const clsample_output *output,
                                              clsample_recording **recording);
 /** Enqueue the recorded step. Does not block or allocate. Repetitions run on the device one after another.
+ * One that fails is no step: the next repetition draws what it would have drawn.
  * @param n_wait, wait_list, event  as for clsample_enqueue
  * @return OK; E_ARGUMENT; E_OPENCL */
 CLSAMPLE_API clsample_status clsample_replay(clsample_recording *recording, cl_uint n_wait,

@@ -12,10 +12,14 @@ clsample_status cls_check_mem(const clsample_ctx *ctx, cl_mem mem, size_t offset
 {
     clsample_status st = CLSAMPLE_OK;
     cl_context context = NULL;
+    cl_mem_object_type type = CL_MEM_OBJECT_BUFFER;
     size_t size = 0;
 
+    CLS_CL(clGetMemObjectInfo(mem, CL_MEM_TYPE, sizeof type, &type, NULL), "clGetMemObjectInfo");
     CLS_CL(clGetMemObjectInfo(mem, CL_MEM_CONTEXT, sizeof context, &context, NULL), "clGetMemObjectInfo");
     CLS_CL(clGetMemObjectInfo(mem, CL_MEM_SIZE, sizeof size, &size, NULL), "clGetMemObjectInfo");
+    if (type != CL_MEM_OBJECT_BUFFER)
+        return cls_fail(CLSAMPLE_E_ARGUMENT, "%s is an image or a pipe; it must be a buffer", name);
     if (context != ctx->context)
         return cls_fail(CLSAMPLE_E_ARGUMENT,
                         "%s is a buffer of another OpenCL context than the one given to "
@@ -130,15 +134,6 @@ clsample_status cls_check_output(cls_step *step, const clsample_output *from)
     return st;
 }
 
-clsample_status cls_check_wait_list(cl_uint n_wait, const cl_event *wait_list)
-{
-    if ((n_wait == 0) != (wait_list == NULL))
-        return cls_fail(CLSAMPLE_E_ARGUMENT,
-                        "n_wait is %u and wait_list is %s; both or neither must be given", (unsigned)n_wait,
-                        wait_list ? "not NULL" : "NULL");
-    return CLSAMPLE_OK;
-}
-
 clsample_status cls_check_queue(cls_step *step, cl_command_queue queue, cl_uint n_wait,
                                 const cl_event *wait_list)
 {
@@ -148,7 +143,7 @@ clsample_status cls_check_queue(cls_step *step, cl_command_queue queue, cl_uint 
     cl_device_id device = NULL;
 
     if (!queue) return cls_fail(CLSAMPLE_E_ARGUMENT, "queue is NULL; it must be a command queue");
-    if ((st = cls_check_wait_list(n_wait, wait_list)) != CLSAMPLE_OK) return st;
+    if ((st = cls_check_wait_list(step->ctx, n_wait, wait_list)) != CLSAMPLE_OK) return st;
     step->queue = queue;
     step->n_wait = n_wait;
     step->wait_list = wait_list;

@@ -45,6 +45,7 @@ clsample_status clsample_create(cl_context context, cl_device_id device, const c
 {
     clsample_status st = CLSAMPLE_OK;
     clsample_options checked;
+    bool has = false;
 
     if (!ctx) return cls_fail(CLSAMPLE_E_ARGUMENT, "ctx is NULL; it must point to where the context goes");
     *ctx = NULL;
@@ -52,6 +53,10 @@ clsample_status clsample_create(cl_context context, cl_device_id device, const c
         return cls_fail(CLSAMPLE_E_ARGUMENT, "%s is NULL; it must be an OpenCL %s",
                         context ? "device" : "context", context ? "device" : "context");
     if ((st = cls_check_options(options, &checked)) != CLSAMPLE_OK) return st;
+    if ((st = cls_is_device_of(context, device, &has)) != CLSAMPLE_OK) return st;
+    if (!has)
+        return cls_fail(CLSAMPLE_E_ARGUMENT,
+                        "device is none of the context's; it must be one that the context was made for");
     if ((st = cls_device_usable(device)) != CLSAMPLE_OK) return st;
     return cls_make_context(context, device, &checked, NULL, ctx);
 }
@@ -73,7 +78,7 @@ void clsample_destroy(clsample_ctx *ctx)
     release_kernel(ctx->ban);
     release_kernel(ctx->append);
     cls_free_memory(ctx);
-    if (ctx->last) clReleaseEvent(ctx->last);
+    if (ctx->previous.event) clReleaseEvent(ctx->previous.event);
     if (ctx->last_queue) clReleaseCommandQueue(ctx->last_queue);
     if (ctx->queue) clReleaseCommandQueue(ctx->queue);
     if (ctx->context) clReleaseContext(ctx->context);
@@ -119,7 +124,7 @@ static clsample_status need_kernel(clsample_ctx *ctx, uint32_t dtype, cls_source
     if (*kernel) return CLSAMPLE_OK;
     /* PoCL takes two minutes to optimize the form for GPUs, whose many barriers cut a kernel into as many
      * loops, for a CPU that is better off with the other form. */
-    const bool plain = source == CLS_SRC_CHOICE && ctx->tuning.cpu && cls_is_pocl(ctx->device);
+    const bool plain = source == CLS_SRC_CHOICE && ctx->tuning.cpu && ctx->tuning.pocl;
     snprintf(options, sizeof options,
              "-DCLS_DTYPE=%u -DCLS_WG=%u -DCLS_LANES=%u -DCLS_KEEP_CALLS=%d -DCLS_CANDIDATES_OFF=%d%s",
              (unsigned)dtype, (unsigned)group, (unsigned)ctx->tuning.lanes, ctx->tuning.cpu,

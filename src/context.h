@@ -24,11 +24,17 @@ typedef struct cls_scratch {
 /* Per-row plans on their way to the device. In use until `done`, which may be NULL, is complete. */
 typedef struct cls_staging {
     struct cls_staging *next;
-    cls_plan_row *host;
+    cls_plan_row *host; /* goes with `mem` */
     cl_mem mem;
     uint32_t rows; /* capacity */
     cl_event done;
 } cls_staging;
+
+/* What a call must follow, since it shares memory with the call before. */
+typedef struct cls_previous {
+    cl_event event; /* of its last command; NULL: nothing to follow ... */
+    bool unknown;   /* ... or everything on its queue, since an in-order queue is asked for no event */
+} cls_previous;
 
 struct clsample_ctx {
     cl_context context;
@@ -41,9 +47,8 @@ struct clsample_ctx {
     cls_scratch scratch;
     cl_mem arrived; /* a zero for each group that tuning.groups allows */
     cls_staging *staging;
-    /* The call before, for which the next one waits, since they share the scratch. An in-order queue needs no
-     * event for that: `last` may be NULL then. */
-    cl_event last;
+    /* The call before, for which the next one waits, since they share the scratch. */
+    cls_previous previous;
     cl_command_queue last_queue;
     bool last_in_order;
 
@@ -72,6 +77,8 @@ clsample_status cls_make_scratch(clsample_ctx *ctx, uint32_t rows, uint32_t voca
 clsample_status cls_make_arrived(clsample_ctx *ctx, cl_mem *arrived);
 /* A staging area that no command uses, with room for `rows` plans. */
 clsample_status cls_need_staging(clsample_ctx *ctx, uint32_t rows, cls_staging **out);
+/* Take one out of use for good; commands that read it still may. */
+void cls_give_up_staging(clsample_ctx *ctx, cls_staging *staging);
 /* Make room for the blocking call. */
 clsample_status cls_need_host(clsample_ctx *ctx, size_t logits_size, uint32_t rows);
 void cls_free_memory(clsample_ctx *ctx);

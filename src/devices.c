@@ -125,26 +125,6 @@ static size_t query_size(cl_device_id device, cl_device_info what)
     return clGetDeviceInfo(device, what, sizeof value, &value, NULL) == CL_SUCCESS ? value : 0;
 }
 
-/* Whether `name` is a word of the device's list of extensions, which has no largest size. */
-static bool has_extension(cl_device_id device, const char *name)
-{
-    size_t size = 0;
-    bool found = false;
-
-    if (clGetDeviceInfo(device, CL_DEVICE_EXTENSIONS, 0, NULL, &size) != CL_SUCCESS || size == 0)
-        return false;
-    char *list = calloc(size + 1, 1);
-    if (list && clGetDeviceInfo(device, CL_DEVICE_EXTENSIONS, size, list, NULL) == CL_SUCCESS) {
-        for (const char *word = list; *word && !found; word += strspn(word, " ")) {
-            const size_t length = strcspn(word, " ");
-            found = length == strlen(name) && strncmp(word, name, length) == 0;
-            word += length;
-        }
-    }
-    free(list);
-    return found;
-}
-
 /* A device may be several things; Oclgrind says that it is all. */
 static const char *type_name(cl_device_type type)
 {
@@ -186,7 +166,7 @@ static void describe_device(entry *e, cl_device_id device)
     info->global_memory = query_ulong(device, CL_DEVICE_GLOBAL_MEM_SIZE);
     info->max_allocation = query_ulong(device, CL_DEVICE_MAX_MEM_ALLOC_SIZE);
     info->max_work_group = query_size(device, CL_DEVICE_MAX_WORK_GROUP_SIZE);
-    info->fp16 = has_extension(device, "cl_khr_fp16");
+    info->fp16 = cls_device_has(device, "cl_khr_fp16");
     info->denormals = (fp & CL_FP_DENORM) != 0;
     info->fma = (fp & CL_FP_FMA) != 0;
     info->simulator = contains(info->platform, "oclgrind") || contains(info->name, "oclgrind");
@@ -435,40 +415,22 @@ clsample_status clsample_devices_check(clsample_devices *list, size_t index)
     return st == CLSAMPLE_OK ? check_entry(list, e) : st;
 }
 
-/* Is it one of the context's? Nothing else would notice before the first kernel is compiled. */
-static clsample_status check_context(cl_context context, const clsample_device_info *info)
-{
-    clsample_status st = CLSAMPLE_OK;
-    cl_device_id *devices = NULL;
-    size_t size = 0, i = 0;
-
-    CLS_CL(clGetContextInfo(context, CL_CONTEXT_DEVICES, 0, NULL, &size), "clGetContextInfo devices");
-    devices = malloc(size + 1);
-    if (!devices)
-        CLS_TRY(cls_fail(CLSAMPLE_E_MEMORY, "no memory for the context's devices (%zu bytes)", size));
-    CLS_CL(clGetContextInfo(context, CL_CONTEXT_DEVICES, size, devices, NULL), "clGetContextInfo devices");
-    while (i < size / sizeof *devices && devices[i] != info->device_id)
-        i++;
-    if (i == size / sizeof *devices)
-        st = cls_fail(CLSAMPLE_E_ARGUMENT, "context does not have device %s, %s / %s", info->selector,
-                      info->platform, info->name);
-cleanup:
-    free(devices);
-    return st;
-}
-
 clsample_status clsample_devices_create(clsample_devices *list, size_t index, cl_context context,
                                         clsample_ctx **ctx)
 {
     clsample_status st = CLSAMPLE_OK;
     entry *e = NULL;
+    bool has = false;
 
     if (!ctx) return cls_fail(CLSAMPLE_E_ARGUMENT, "ctx is NULL; it must point to where the context goes");
     *ctx = NULL;
     if (!context) return cls_fail(CLSAMPLE_E_ARGUMENT, "context is NULL; it must be an OpenCL context");
     if ((st = find_entry(list, index, &e)) != CLSAMPLE_OK) return st;
     if ((st = check_entry(list, e)) != CLSAMPLE_OK) return st;
-    if ((st = check_context(context, &e->info)) != CLSAMPLE_OK) return st;
+    if ((st = cls_is_device_of(context, e->info.device_id, &has)) != CLSAMPLE_OK) return st;
+    if (!has)
+        return cls_fail(CLSAMPLE_E_ARGUMENT, "context does not have device %s, %s / %s", e->info.selector,
+                        e->info.platform, e->info.name);
     return cls_make_context(context, e->info.device_id, &list->options, &e->abilities, ctx);
 }
 

@@ -6,7 +6,8 @@
 typedef struct cls_enqueue {
     cls_step step;
     cls_staging *staging; /* of plans, if there is one for each row */
-    cl_event gate[3];     /* what the first command waits for, where it is more than the caller's list */
+    cls_gate gate;
+    cl_command_queue held; /* the step's queue, retained, if the call before used another */
 } cls_enqueue;
 
 /* Plans for the whole batch into the step, or one a row into a staging area. */
@@ -37,64 +38,63 @@ static clsample_status open_gate(cls_enqueue *e)
     clsample_ctx *ctx = step->ctx;
     clsample_status st = CLSAMPLE_OK;
     const bool other_queue = ctx->last_queue && ctx->last_queue != step->queue;
+    cl_event own[2];
     cl_uint n = 0;
 
+    if (ctx->last_queue != step->queue) {
+        CLS_CL(clRetainCommandQueue(step->queue), "clRetainCommandQueue");
+        e->held = step->queue;
+    }
     if (e->staging) {
         const size_t size = step->logits.rows * sizeof *e->staging->host;
         CLS_CL(clEnqueueWriteBuffer(step->queue, e->staging->mem, CL_FALSE, 0, size, e->staging->host, 0,
                                     NULL, &e->staging->done),
                "clEnqueueWriteBuffer parameters");
-        if (!step->in_order) {
-            CLS_CL(clRetainEvent(e->staging->done), "clRetainEvent");
-            e->gate[n++] = e->staging->done;
-        }
+        if (!step->in_order) own[n++] = e->staging->done;
     }
     if (ctx->last_queue && (!step->in_order || other_queue)) {
-        if (!ctx->last)
-            CLS_CL(clEnqueueMarkerWithWaitList(ctx->last_queue, 0, NULL, &ctx->last),
-                   "clEnqueueMarkerWithWaitList");
+        CLS_TRY(cls_find_previous(ctx, &ctx->previous, ctx->last_queue));
         if (other_queue) CLS_CL(clFlush(ctx->last_queue), "clFlush");
-        CLS_CL(clRetainEvent(ctx->last), "clRetainEvent");
-        e->gate[n++] = ctx->last;
+        if (ctx->previous.event) own[n++] = ctx->previous.event;
     }
-    if (n > 0 && step->n_wait > 0) {
-        CLS_CL(clEnqueueMarkerWithWaitList(step->queue, step->n_wait, step->wait_list, &e->gate[n]),
-               "clEnqueueMarkerWithWaitList");
-        n++;
-    }
-    if (n > 0) {
-        step->n_wait = n;
-        step->wait_list = e->gate;
-    }
+    CLS_TRY(cls_open_gate(step, own, n, &e->gate));
 cleanup:
     return st;
 }
 
-/* Keep what the next call waits for, hand the caller the event, and drop the rest. */
+/* The staging area is free again when the last command that reads it has ended. Where that cannot be noted,
+ * it is given up. */
+static void close_staging(cls_enqueue *e)
+{
+    cls_staging *s = e->staging;
+
+    if (!s || !e->step.last) return;
+    if (clRetainEvent(e->step.last) != CL_SUCCESS) {
+        cls_give_up_staging(e->step.ctx, s);
+        return;
+    }
+    clReleaseEvent(s->done);
+    s->done = e->step.last;
+}
+
+/* Keep what the next call waits for, hand the caller the event, and drop the rest. What was enqueued counts,
+ * also if a later part of the call failed. */
 static clsample_status close_call(cls_enqueue *e, clsample_status st, cl_event *event)
 {
     cls_step *step = &e->step;
     clsample_ctx *ctx = step->ctx;
 
-    for (size_t i = 0; i < CLS_COUNT(e->gate); i++)
-        if (e->gate[i]) clReleaseEvent(e->gate[i]);
-    if (!step->any) return st;
-    if (e->staging && step->last && clRetainEvent(step->last) == CL_SUCCESS) {
-        clReleaseEvent(e->staging->done);
-        e->staging->done = step->last;
+    cls_close_gate(&e->gate);
+    if (!step->any) {
+        if (e->held) clReleaseCommandQueue(e->held);
+        return st;
     }
-    if (st == CLSAMPLE_OK && event && step->last) {
-        const cl_int err = clRetainEvent(step->last);
-        if (err == CL_SUCCESS)
-            *event = step->last;
-        else
-            st = cls_fail_cl(err, "clRetainEvent");
-    }
-    if (ctx->last) clReleaseEvent(ctx->last);
-    ctx->last = step->last;
-    if (ctx->last_queue != step->queue && clRetainCommandQueue(step->queue) == CL_SUCCESS) {
+    close_staging(e);
+    cls_set_previous(&ctx->previous, step->last, !step->last);
+    if (st == CLSAMPLE_OK && event) cls_share_previous(&ctx->previous, event);
+    if (e->held) {
         if (ctx->last_queue) clReleaseCommandQueue(ctx->last_queue);
-        ctx->last_queue = step->queue;
+        ctx->last_queue = e->held;
         ctx->last_in_order = step->in_order;
     }
     return st;

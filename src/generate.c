@@ -197,6 +197,19 @@ static const cl_event *before(const cls_loop *l)
     return l->last ? &l->last : NULL;
 }
 
+/* May a command wait for the one before, which may be the model's? */
+static clsample_status check_before(const cls_loop *l)
+{
+    cls_event_state state = CLS_EVENT_PENDING;
+    const clsample_status st = l->last ? cls_check_event(l->step.ctx, l->last, &state) : CLSAMPLE_OK;
+
+    if (state == CLS_EVENT_FOREIGN)
+        return cls_fail(CLSAMPLE_E_MODEL,
+                        "generation.model put an event of another OpenCL context into step.event at step %u",
+                        (unsigned)l->enqueued);
+    return state == CLS_EVENT_FAILED ? cls_fail_wait("a command of this or an earlier step") : st;
+}
+
 /* Which rows take part, and what they have. */
 static void tell_rows(cls_loop *l)
 {
@@ -238,7 +251,7 @@ static clsample_status call_model(cls_loop *l)
                         "generation.model put nothing into step.event at step %u; on an out-of-order queue "
                         "its last command's event must be there",
                         (unsigned)l->enqueued);
-    return CLSAMPLE_OK;
+    return check_before(l);
 }
 
 /* Each row's work-item; the kernel's arguments are set. */
@@ -248,6 +261,7 @@ static clsample_status enqueue_rows(cls_loop *l, cl_kernel kernel, const char *c
     clsample_status st = CLSAMPLE_OK;
     cl_event event = NULL;
 
+    CLS_TRY(check_before(l));
     CLS_CL(clEnqueueNDRangeKernel(l->step.queue, kernel, 1, NULL, &global, NULL, n_before(l), before(l),
                                   l->step.in_order ? NULL : &event),
            call);
@@ -339,6 +353,7 @@ static clsample_status enqueue_steps(cls_loop *l, uint32_t wanted)
 
     for (uint32_t i = 0; i < n; i++)
         CLS_TRY(enqueue_step(l));
+    CLS_TRY(check_before(l));
     CLS_CL(clEnqueueReadBuffer(l->step.queue, l->tokens, CL_FALSE, first * step, n * step,
                                l->seen + (size_t)first * l->q.rows, n_before(l), before(l), &l->read[half]),
            "clEnqueueReadBuffer tokens");

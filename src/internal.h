@@ -4,7 +4,7 @@
  *   sample.c    the blocking call on host memory
  *   enqueue.c   the calls that enqueue a step
  *   record.c    steps enqueued again and again
- *   commands.c  kernels with their arguments;  arguments.c  the caller's, checked
+ *   commands.c  kernels with their arguments;  arguments.c, events.c  the caller's, checked
  *   context.c   a device's kernels;  memory.c  its scratch memory
  *   devices.c   the list of devices, which opens contexts to check them
  *   check.c     the self-check
@@ -149,7 +149,12 @@ clsample_status cls_device_uint(cl_device_id device, cl_device_info what, const 
 /* E_DEVICE with the reason if the device cannot be used: no compiler, not available, 32 KiB of local memory
  * or room for kernel arguments missing, big-endian. */
 clsample_status cls_device_usable(cl_device_id device);
-/* Whether a driver is PoCL, which some things are not left to. */
-bool cls_is_pocl(cl_device_id device);
+/* Whether a device has an extension: the whole name. */
+bool cls_device_has(cl_device_id device, const char *extension);
+/* Whether a device is one of the context's; any value will do for it. Drivers crash on those of others. */
+clsample_status cls_is_device_of(cl_context context, cl_device_id device, bool *found);
+/* Whether a driver is PoCL, which some things are not left to. E_DEVICE if it does not say what it is: to
+ * take that for a no would let it crash, or give wrong tokens. */
+clsample_status cls_is_pocl(cl_device_id device, bool *pocl);
 
 #endif

@@ -68,10 +68,51 @@ clsample_status cls_device_usable(cl_device_id device)
     return CLSAMPLE_OK;
 }
 
-bool cls_is_pocl(cl_device_id device)
+bool cls_device_has(cl_device_id device, const char *extension)
+{
+    const size_t length = strlen(extension);
+    size_t size = 0;
+    bool found = false;
+
+    if (clGetDeviceInfo(device, CL_DEVICE_EXTENSIONS, 0, NULL, &size) != CL_SUCCESS || size == 0)
+        return false;
+    char *list = calloc(size + 1, 1);
+    if (list && clGetDeviceInfo(device, CL_DEVICE_EXTENSIONS, size, list, NULL) == CL_SUCCESS) {
+        for (const char *word = list; *word && !found; word += strspn(word, " ")) {
+            found = strcspn(word, " ") == length && strncmp(word, extension, length) == 0;
+            word += strcspn(word, " ");
+        }
+    }
+    free(list);
+    return found;
+}
+
+clsample_status cls_is_device_of(cl_context context, cl_device_id device, bool *found)
+{
+    clsample_status st = CLSAMPLE_OK;
+    cl_device_id *devices = NULL;
+    size_t size = 0;
+
+    *found = false;
+    CLS_CL(clGetContextInfo(context, CL_CONTEXT_DEVICES, 0, NULL, &size), "clGetContextInfo devices");
+    devices = malloc(size + 1);
+    if (!devices)
+        CLS_TRY(cls_fail(CLSAMPLE_E_MEMORY, "no memory for the context's devices (%zu bytes)", size));
+    CLS_CL(clGetContextInfo(context, CL_CONTEXT_DEVICES, size, devices, NULL), "clGetContextInfo devices");
+    for (size_t i = 0; i < size / sizeof *devices; i++)
+        *found |= devices[i] == device;
+cleanup:
+    free(devices);
+    return st;
+}
+
+clsample_status cls_is_pocl(cl_device_id device, bool *pocl)
 {
     char version[256];
 
     cls_device_string(device, CL_DEVICE_VERSION, version, sizeof version);
-    return strstr(version, "PoCL") != NULL;
+    *pocl = strstr(version, "PoCL") != NULL;
+    return version[0]
+               ? CLSAMPLE_OK
+               : cls_fail(CLSAMPLE_E_DEVICE, "the driver does not tell CL_DEVICE_VERSION of the device");
 }

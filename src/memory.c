@@ -10,32 +10,28 @@ static void release_mem(cl_mem mem)
     if (mem) clReleaseMemObject(mem);
 }
 
+/* The copy of a host's plans may go once no command reads it any more, which is when the buffer goes. */
+static void CL_CALLBACK free_plans(cl_mem mem, void *plans)
+{
+    (void)mem;
+    free(plans);
+}
+
 static void free_staging(cls_staging *s)
 {
     if (s->done) clReleaseEvent(s->done);
     if (s->mem) clReleaseMemObject(s->mem);
-    free(s->host);
     free(s);
 }
 
-static void CL_CALLBACK staging_done(cl_event event, cl_int status, void *staging)
+void cls_give_up_staging(clsample_ctx *ctx, cls_staging *staging)
 {
-    (void)event;
-    (void)status;
+    cls_staging **at = &ctx->staging;
+
+    while (*at != staging)
+        at = &(*at)->next;
+    *at = staging->next;
     free_staging(staging);
-}
-
-/* Host memory that a command may still read goes when that command has ended. */
-static void release_staging(cls_staging *s)
-{
-    cl_int status = CL_COMPLETE;
-
-    if (s->done &&
-        clGetEventInfo(s->done, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof status, &status, NULL) ==
-            CL_SUCCESS &&
-        status > CL_COMPLETE && clSetEventCallback(s->done, CL_COMPLETE, staging_done, s) == CL_SUCCESS)
-        return;
-    free_staging(s);
 }
 
 void cls_free_memory(clsample_ctx *ctx)
@@ -43,7 +39,7 @@ void cls_free_memory(clsample_ctx *ctx)
     while (ctx->staging) {
         cls_staging *s = ctx->staging;
         ctx->staging = s->next;
-        release_staging(s);
+        free_staging(s);
     }
     release_mem(ctx->scratch.mem);
     release_mem(ctx->arrived);
@@ -158,39 +154,56 @@ cleanup:
     return st;
 }
 
-static bool staging_is_free(const cls_staging *s, uint32_t rows)
+/* Has the last command that reads it ended? */
+static clsample_status check_staging(const cls_staging *s, bool *is_free)
 {
+    clsample_status st = CLSAMPLE_OK;
     cl_int status = CL_COMPLETE;
 
-    if (s->rows < rows) return false;
-    if (!s->done) return true;
-    return clGetEventInfo(s->done, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof status, &status, NULL) ==
-               CL_SUCCESS &&
-           status <= CL_COMPLETE;
+    if (s->done)
+        CLS_CL(clGetEventInfo(s->done, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof status, &status, NULL),
+               "clGetEventInfo parameters");
+    *is_free = status <= CL_COMPLETE;
+cleanup:
+    return st;
+}
+
+static clsample_status make_staging(clsample_ctx *ctx, uint32_t rows, cls_staging *s)
+{
+    clsample_status st = CLSAMPLE_OK;
+    cl_int err = CL_SUCCESS;
+    cls_plan_row *plans = malloc(rows * sizeof *plans);
+
+    if (!plans) return cls_fail(CLSAMPLE_E_MEMORY, "no memory for the parameters of %u rows", (unsigned)rows);
+    s->mem = clCreateBuffer(ctx->context, CL_MEM_READ_ONLY, rows * sizeof *plans, NULL, &err);
+    CLS_CL(err, "clCreateBuffer parameters");
+    CLS_CL(clSetMemObjectDestructorCallback(s->mem, free_plans, plans), "clSetMemObjectDestructorCallback");
+    s->rows = rows;
+    s->host = plans;
+    plans = NULL; /* the buffer's now */
+cleanup:
+    free(plans);
+    return st;
 }
 
 clsample_status cls_need_staging(clsample_ctx *ctx, uint32_t rows, cls_staging **out)
 {
     clsample_status st = CLSAMPLE_OK;
-    cl_int err = CL_SUCCESS;
     cls_staging *fresh = NULL;
+    bool is_free = false;
 
     for (cls_staging *s = ctx->staging; s; s = s->next) {
-        if (!staging_is_free(s, rows)) continue;
+        if (s->rows < rows) continue;
+        CLS_TRY(check_staging(s, &is_free));
+        if (!is_free) continue;
         if (s->done) clReleaseEvent(s->done);
         s->done = NULL;
         *out = s;
         return CLSAMPLE_OK;
     }
     fresh = calloc(1, sizeof *fresh);
-    if (fresh) fresh->host = malloc(rows * sizeof *fresh->host);
-    if (!fresh || !fresh->host) {
-        st = cls_fail(CLSAMPLE_E_MEMORY, "no memory for the parameters of %u rows", (unsigned)rows);
-        goto cleanup;
-    }
-    fresh->mem = clCreateBuffer(ctx->context, CL_MEM_READ_ONLY, rows * sizeof *fresh->host, NULL, &err);
-    CLS_CL(err, "clCreateBuffer parameters");
-    fresh->rows = rows;
+    if (!fresh) return cls_fail(CLSAMPLE_E_MEMORY, "no memory for the parameters of %u rows", (unsigned)rows);
+    CLS_TRY(make_staging(ctx, rows, fresh));
     fresh->next = ctx->staging;
     ctx->staging = *out = fresh;
     fresh = NULL;

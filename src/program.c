@@ -217,6 +217,7 @@ clsample_status cls_program_compile(cl_context context, cl_device_id device, con
                                     const cls_program_source *source, const char *options,
                                     cl_program *program)
 {
+    bool pocl = false;
     job j = { .context = context,
               .device = device,
               .cache_dir = cache_dir && cache_dir[0] ? cache_dir : NULL };
@@ -224,8 +225,9 @@ clsample_status cls_program_compile(cl_context context, cl_device_id device, con
     *program = NULL;
     /* PoCL keeps what it compiles itself, and compiles every kernel a second time when it is asked for a
      * binary, which at the first start would take longer than all the rest. */
-    if (j.cache_dir && cls_is_pocl(device)) j.cache_dir = NULL;
-    const clsample_status st = make_job(&j, source, options);
+    clsample_status st = j.cache_dir ? cls_is_pocl(device, &pocl) : CLSAMPLE_OK;
+    if (pocl) j.cache_dir = NULL;
+    if (st == CLSAMPLE_OK) st = make_job(&j, source, options);
     if (st != CLSAMPLE_OK) return st;
     if (j.cache_dir) *program = load(&j);
     return *program ? CLSAMPLE_OK : compile(&j, program);

@@ -36,22 +36,12 @@ struct cls_tape {
 
 struct clsample_recording {
     cls_step step;
+    cl_command_queue queue; /* the step's, once it is retained */
     cls_tape tape;
     cls_scratch scratch;
     cl_mem plans, arrived;
-    cl_event last; /* of the repetition before */
+    cls_previous previous; /* the repetition before */
 };
-
-static bool has_command_buffers(cl_device_id device)
-{
-    char extensions[8192];
-
-    cls_device_string(device, CL_DEVICE_EXTENSIONS, extensions, sizeof extensions);
-    for (char *at = strstr(extensions, "cl_khr_command_buffer"); at;
-         at = strstr(at + 1, "cl_khr_command_buffer"))
-        if (strcspn(at, " ") == strlen("cl_khr_command_buffer")) return true;
-    return false;
-}
 
 /* ISO C has no conversion from a pointer to an object to one to a function; POSIX promises this one. */
 static bool find(cl_platform_id platform, const char *name, void *function)
@@ -66,7 +56,7 @@ static bool find_functions(cls_tape *t, cl_device_id device)
     cl_platform_id platform = NULL;
     cl_bitfield capabilities = 0;
 
-    if (!has_command_buffers(device)) return false;
+    if (!cls_device_has(device, "cl_khr_command_buffer")) return false;
     if (clGetDeviceInfo(device, CL_DEVICE_PLATFORM, sizeof platform, &platform, NULL) != CL_SUCCESS)
         return false;
     if (clGetDeviceInfo(device, CLS_DEVICE_COMMAND_BUFFER_CAPABILITIES, sizeof capabilities, &capabilities,
@@ -96,9 +86,9 @@ static void drop_buffer(cls_tape *t)
 }
 
 /* PoCL 3.1 runs the kernels of a command buffer in the wrong order, or not at all, if there are several. */
-static bool is_reliable(const cls_tape *t, cl_device_id device)
+static bool is_reliable(const cls_tape *t, const cls_tuning *tuning)
 {
-    return t->count == 1 || !cls_is_pocl(device);
+    return t->count == 1 || !tuning->pocl;
 }
 
 /* Record the step. Without command buffers, or where one fails, the step is enqueued instead. */
@@ -115,7 +105,7 @@ static void record(clsample_recording *r)
     if (!t->buffer) return;
     r->step.tape = t;
     if (cls_command_choices(&r->step) != CLSAMPLE_OK || t->finalize(t->buffer) != CL_SUCCESS ||
-        !is_reliable(t, r->step.ctx->device))
+        !is_reliable(t, &r->step.ctx->tuning))
         drop_buffer(t);
     r->step.tape = NULL;
     cls_restore_error(&saved);
@@ -162,7 +152,6 @@ clsample_status clsample_record(clsample_ctx *ctx, cl_command_queue queue, const
     cls_step *step = &r->step;
     step->ctx = ctx;
     CLS_TRY(cls_check_queue(step, queue, 0, NULL));
-    step->queue = NULL; /* until it is retained */
     CLS_TRY(cls_check_input(step, logits));
     CLS_TRY(cls_check_output(step, output));
     CLS_TRY(cls_need_step(step, false));
@@ -170,7 +159,7 @@ clsample_status clsample_record(clsample_ctx *ctx, cl_command_queue queue, const
     CLS_TRY(cls_make_scratch(ctx, step->logits.rows, step->logits.vocab, &r->scratch));
     CLS_TRY(cls_make_arrived(ctx, &r->arrived));
     CLS_CL(clRetainCommandQueue(queue), "clRetainCommandQueue");
-    step->queue = queue;
+    r->queue = queue;
     step->scratch = &r->scratch;
     step->arrived = r->arrived;
     record(r);
@@ -187,52 +176,61 @@ static bool buffer_is_free(const clsample_recording *r)
     cl_int status = CL_COMPLETE;
 
     if (!r->tape.buffer) return false;
-    if (r->tape.simultaneous || !r->last) return true;
-    return clGetEventInfo(r->last, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof status, &status, NULL) ==
-               CL_SUCCESS &&
+    if (r->tape.simultaneous) return true;
+    if (!r->previous.event) return !r->previous.unknown;
+    return clGetEventInfo(r->previous.event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof status, &status,
+                          NULL) == CL_SUCCESS &&
            status <= CL_COMPLETE;
 }
 
-/* Both ways leave the event in step->last, if one is wanted. */
-static clsample_status replay(clsample_recording *r)
+/* Both ways leave the event in step->last, if one is wanted; so does a way that fails after its first
+ * launch. */
+static clsample_status enqueue_again(clsample_recording *r)
 {
     cls_step *step = &r->step;
 
     if (!buffer_is_free(r)) return cls_command_choices(step);
     const cl_int err = r->tape.enqueue(0, NULL, r->tape.buffer, step->n_wait, step->wait_list,
                                        step->wants_event ? &step->last : NULL);
+    step->any = err == CL_SUCCESS;
     return err == CL_SUCCESS ? CLSAMPLE_OK : cls_fail_cl(err, "clEnqueueCommandBufferKHR");
+}
+
+/* What the repetition waits for: the caller's list, and the one before. An in-order queue knows that by
+ * itself. */
+static clsample_status open_gate(clsample_recording *r, cls_gate *gate)
+{
+    clsample_status st = CLSAMPLE_OK;
+
+    if (r->step.in_order) return st;
+    CLS_TRY(cls_find_previous(r->step.ctx, &r->previous, r->step.queue));
+    CLS_TRY(cls_open_gate(&r->step, &r->previous.event, r->previous.event ? 1 : 0, gate));
+cleanup:
+    return st;
 }
 
 clsample_status clsample_replay(clsample_recording *r, cl_uint n_wait, const cl_event *wait_list,
                                 cl_event *event)
 {
     clsample_status st = CLSAMPLE_OK;
-    cl_event gate[2] = { NULL, NULL };
+    cls_gate gate = { .marker = NULL };
 
     if (event) *event = NULL;
     if (!r) return cls_fail(CLSAMPLE_E_ARGUMENT, "recording is NULL; it must come from clsample_record");
-    if ((st = cls_check_wait_list(n_wait, wait_list)) != CLSAMPLE_OK) return st;
     cls_step *step = &r->step;
+    if ((st = cls_check_wait_list(step->ctx, n_wait, wait_list)) != CLSAMPLE_OK) return st;
     step->n_wait = n_wait;
     step->wait_list = wait_list;
-    step->last = NULL;
     step->wants_event = event || !step->in_order || (r->tape.buffer && !r->tape.simultaneous);
-    if (r->last && !step->in_order) {
-        gate[0] = r->last;
-        if (n_wait > 0)
-            CLS_CL(clEnqueueMarkerWithWaitList(step->queue, n_wait, wait_list, &gate[1]),
-                   "clEnqueueMarkerWithWaitList");
-        step->n_wait = n_wait > 0 ? 2 : 1;
-        step->wait_list = gate;
-    }
-    CLS_TRY(replay(r));
-    if (r->last) clReleaseEvent(r->last);
-    r->last = step->last;
-    if (event && r->last) CLS_CL(clRetainEvent(r->last), "clRetainEvent");
-    if (event) *event = r->last;
+    step->any = false;
+    CLS_TRY(open_gate(r, &gate));
+    st = enqueue_again(r);
+    /* What was enqueued is what the next repetition follows, also if a later part of it failed. */
+    if (step->any) cls_set_previous(&r->previous, step->last, !step->last);
+    step->last = NULL;
+    if (st == CLSAMPLE_OK && event) cls_share_previous(&r->previous, event);
 cleanup:
-    if (gate[1]) clReleaseEvent(gate[1]);
+    cls_close_gate(&gate);
     step->wait_list = NULL;
     return st;
 }
@@ -246,10 +244,10 @@ void clsample_recording_free(clsample_recording *r)
 {
     if (!r) return;
     drop_buffer(&r->tape);
-    if (r->last) clReleaseEvent(r->last);
+    cls_set_previous(&r->previous, NULL, false);
     if (r->scratch.mem) clReleaseMemObject(r->scratch.mem);
     if (r->arrived) clReleaseMemObject(r->arrived);
     if (r->plans) clReleaseMemObject(r->plans);
-    if (r->step.queue) clReleaseCommandQueue(r->step.queue);
+    if (r->queue) clReleaseCommandQueue(r->queue);
     free(r);
 }

@@ -31,7 +31,6 @@ typedef struct cls_step {
 /* ---- arguments.c ---- */
 
 size_t cls_element_size(uint32_t dtype);
-clsample_status cls_check_wait_list(cl_uint n_wait, const cl_event *wait_list);
 clsample_status cls_check_queue(cls_step *step, cl_command_queue queue, cl_uint n_wait,
                                 const cl_event *wait_list);
 /* Logits and their buffers; `output` and `out` lie apart from them. */
@@ -39,6 +38,43 @@ clsample_status cls_check_input(cls_step *step, const clsample_logits *from);
 clsample_status cls_check_output(cls_step *step, const clsample_output *from);
 clsample_status cls_check_n_params(const clsample_params *params, uint32_t n_params, uint32_t rows);
 clsample_status cls_check_out(const cls_step *step, cl_mem out, size_t offset);
+
+/* ---- events.c ---- */
+
+/* A command must not be enqueued behind an event of another context, which some drivers take for one of
+ * theirs, nor behind one that has failed: it would fail too or, on PoCL 3.1, wait for ever. */
+typedef enum cls_event_state {
+    CLS_EVENT_PENDING,
+    CLS_EVENT_COMPLETE,
+    CLS_EVENT_FAILED,
+    CLS_EVENT_FOREIGN
+} cls_event_state;
+clsample_status cls_check_event(const clsample_ctx *ctx, cl_event event, cls_event_state *state);
+/* E_OPENCL for a failed one; `call` says what it is of. */
+clsample_status cls_fail_wait(const char *call);
+/* Are all of a caller's list fine? */
+clsample_status cls_check_wait_list(const clsample_ctx *ctx, cl_uint n_wait, const cl_event *wait_list);
+/* Before commands that follow the call before: its event, if one is to be waited for, else NULL. One that
+ * has failed is dropped, since that call is over, and what does not hang on its outcome need not fail. So
+ * is one that is complete, after a wait that returns at once: Intel's CPU runtime calls a command complete
+ * that waited in vain, and runs nothing behind it. An event that is unknown becomes a marker behind all of
+ * the queue. */
+clsample_status cls_find_previous(const clsample_ctx *ctx, cls_previous *previous, cl_command_queue queue);
+/* What the next call follows is this event, which is handed over; NULL and unknown: all of the queue. */
+void cls_set_previous(cls_previous *previous, cl_event event, bool unknown);
+/* Hand the caller the event too. A reference that cannot be had is the one that the next call gives up. */
+void cls_share_previous(cls_previous *previous, cl_event *event);
+
+/* What the first command of a step waits for, where it is more than the caller's list. */
+#define CLS_GATE_ROOM 16u
+typedef struct cls_gate {
+    cl_event list[CLS_GATE_ROOM];
+    cl_event marker; /* behind a caller's list that does not fit */
+} cls_gate;
+/* Let the step's next command wait for `n_own` events, 2 at most, beside the caller's list. The gate must
+ * last until that is enqueued. */
+clsample_status cls_open_gate(cls_step *step, const cl_event *own, cl_uint n_own, cls_gate *gate);
+void cls_close_gate(cls_gate *gate);
 
 /* ---- commands.c ---- */
 

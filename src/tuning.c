@@ -46,6 +46,7 @@ static const cls_family families[] = {
 typedef struct cls_device_kind {
     char platform[64];
     uint64_t type, vendor_id, width, largest, units;
+    bool pocl;
 } cls_device_kind;
 
 static clsample_status describe(cl_device_id device, cls_device_kind *k)
@@ -74,7 +75,7 @@ static clsample_status describe(cl_device_id device, cls_device_kind *k)
     if (clGetDeviceInfo(device, CL_DEVICE_PLATFORM, sizeof platform, &platform, NULL) == CL_SUCCESS &&
         platform && clGetPlatformInfo(platform, CL_PLATFORM_NAME, sizeof name, name, NULL) == CL_SUCCESS)
         memcpy(k->platform, name, sizeof k->platform - 1);
-    return CLSAMPLE_OK;
+    return cls_is_pocl(device, &k->pocl);
 }
 
 static const cls_tuning *family_of(const cls_device_kind *k)
@@ -243,6 +244,7 @@ clsample_status cls_choose_tuning(cl_device_id device, const clsample_options *o
                         (unsigned)options->work_group, (unsigned long long)kind.largest);
     const uint32_t flags = options->flags & CLS_FORM_FLAGS ? options->flags : options->flags | stored.flags;
     *t = *family_of(&kind);
+    t->pocl = kind.pocl;
     t->cpu = kind.type == CL_DEVICE_TYPE_CPU;
     if (flags & CLS_FORM_FLAGS) t->vectors = flags & CLSAMPLE_FORCE_VECTORS;
     t->lanes = first_of(options->lanes, stored.lanes, t->lanes);

@@ -13,6 +13,7 @@ typedef struct cls_tuning {
     uint32_t vector_group; /* with it, work-items a group, of which the first does all */
     bool one_launch;       /* with it, that the last of a row's groups chooses */
     uint32_t work_group;   /* without it, work-items a group */
+    bool pocl;             /* the driver is PoCL */
     bool cpu;              /* CLS_KEEP_CALLS: large functions are not put where they are called */
     bool command_buffers;  /* for recorded steps */
     bool no_candidates;    /* CLS_CANDIDATES_OFF: every cut is looked for in the row itself */

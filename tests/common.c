@@ -424,13 +424,16 @@ void dev_download(cl_mem mem, size_t offset, void *host, size_t bytes)
     ck_cl(clEnqueueReadBuffer(dev.queue, mem, CL_TRUE, offset, bytes, host, 0, NULL, NULL));
 }
 
-/* Written from the host: filling on the device would run a kernel of the driver's. */
+/* Written from the host: filling on the device would run a kernel of the driver's. Finished, though the
+ * call blocks: on Intel's CPU runtime 2026.2 a blocking write may still land after a kernel of another
+ * queue that was enqueued later, or of the same one, if that is out of order. */
 void dev_poison(cl_mem mem, size_t bytes)
 {
     unsigned char *poison = test_alloc(bytes);
 
     memset(poison, POISON, bytes);
     ck_cl(clEnqueueWriteBuffer(dev.queue, mem, CL_TRUE, 0, bytes, poison, 0, NULL, NULL));
+    ck_cl(clFinish(dev.queue));
     free(poison);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Programs built against the first version that had a struct, with a library of a later version: every struct
- * has grown by a field (tests/CMakeLists.txt makes that library). The structs here are those of then, for ever,
- * each in memory of exactly its size. */
+/* Programs built against the first version that had a struct, with a library of a later version: every
+ * struct has grown by a field (tests/CMakeLists.txt makes that library). The structs here are those of
+ * then, for ever, each in memory of exactly its size. */
 #include "common.h"
 #include "model.h"
 

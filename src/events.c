@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What commands wait for: the caller's events, checked, and those of the calls before. */
+#include "step.h"
+
+clsample_status cls_check_event(const clsample_ctx *ctx, cl_event event, cls_event_state *state)
+{
+    clsample_status st = CLSAMPLE_OK;
+    cl_context context = NULL;
+    cl_int status = CL_COMPLETE;
+
+    CLS_CL(clGetEventInfo(event, CL_EVENT_CONTEXT, sizeof context, &context, NULL), "clGetEventInfo");
+    CLS_CL(clGetEventInfo(event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof status, &status, NULL),
+           "clGetEventInfo");
+    *state = context != ctx->context ? CLS_EVENT_FOREIGN
+             : status < CL_COMPLETE  ? CLS_EVENT_FAILED
+             : status == CL_COMPLETE ? CLS_EVENT_COMPLETE
+                                     : CLS_EVENT_PENDING;
+cleanup:
+    return st;
+}
+
+clsample_status cls_fail_wait(const char *call)
+{
+    return cls_fail_cl(CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST, call);
+}
+
+clsample_status cls_check_wait_list(const clsample_ctx *ctx, cl_uint n_wait, const cl_event *wait_list)
+{
+    clsample_status st = CLSAMPLE_OK;
+    cls_event_state state = CLS_EVENT_PENDING;
+
+    if ((n_wait == 0) != (wait_list == NULL))
+        return cls_fail(CLSAMPLE_E_ARGUMENT,
+                        "n_wait is %u and wait_list is %s; both or neither must be given", (unsigned)n_wait,
+                        wait_list ? "not NULL" : "NULL");
+    for (cl_uint i = 0; i < n_wait; i++) {
+        if (!wait_list[i])
+            return cls_fail(CLSAMPLE_E_ARGUMENT, "wait_list[%u] is NULL; it must be an event", (unsigned)i);
+        CLS_TRY(cls_check_event(ctx, wait_list[i], &state));
+        if (state == CLS_EVENT_FOREIGN)
+            return cls_fail(CLSAMPLE_E_ARGUMENT,
+                            "wait_list[%u] is an event of another OpenCL context than the one given to "
+                            "clsample_create",
+                            (unsigned)i);
+        if (state == CLS_EVENT_FAILED) return cls_fail_wait("the command of an event of wait_list");
+    }
+cleanup:
+    return st;
+}
+
+/* ---- What the next call follows ---- */
+
+clsample_status cls_find_previous(const clsample_ctx *ctx, cls_previous *previous, cl_command_queue queue)
+{
+    clsample_status st = CLSAMPLE_OK;
+    cls_event_state state = CLS_EVENT_PENDING;
+
+    if (previous->event) CLS_TRY(cls_check_event(ctx, previous->event, &state));
+    if (state == CLS_EVENT_COMPLETE) clWaitForEvents(1, &previous->event);
+    if (state != CLS_EVENT_PENDING) cls_set_previous(previous, NULL, false);
+    if (!previous->event && previous->unknown)
+        CLS_CL(clEnqueueMarkerWithWaitList(queue, 0, NULL, &previous->event), "clEnqueueMarkerWithWaitList");
+cleanup:
+    return st;
+}
+
+void cls_set_previous(cls_previous *previous, cl_event event, bool unknown)
+{
+    if (previous->event) clReleaseEvent(previous->event);
+    *previous = (cls_previous){ event, unknown };
+}
+
+void cls_share_previous(cls_previous *previous, cl_event *event)
+{
+    *event = previous->event;
+    if (previous->event && clRetainEvent(previous->event) != CL_SUCCESS)
+        *previous = (cls_previous){ NULL, true };
+}
+
+clsample_status cls_open_gate(cls_step *step, const cl_event *own, cl_uint n_own, cls_gate *gate)
+{
+    clsample_status st = CLSAMPLE_OK;
+    cl_uint n = 0;
+
+    if (n_own == 0) return st;
+    for (cl_uint i = 0; i < n_own; i++)
+        gate->list[n++] = own[i];
+    if (step->n_wait > CLS_GATE_ROOM - n) {
+        CLS_CL(clEnqueueMarkerWithWaitList(step->queue, step->n_wait, step->wait_list, &gate->marker),
+               "clEnqueueMarkerWithWaitList");
+        gate->list[n++] = gate->marker;
+    } else {
+        for (cl_uint i = 0; i < step->n_wait; i++)
+            gate->list[n++] = step->wait_list[i];
+    }
+    step->n_wait = n;
+    step->wait_list = gate->list;
+cleanup:
+    return st;
+}
+
+void cls_close_gate(cls_gate *gate)
+{
+    if (gate->marker) clReleaseEvent(gate->marker);
+}
