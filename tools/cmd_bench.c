@@ -334,7 +334,8 @@ static void add_shape(cli_options *o, bench *b)
                              .name = "logits-file",
                              .value = "F",
                              .target = (void *)&b->in.file,
-                             .help = ".npy of float32 or float16, [vocab] or [rows, vocab], instead" });
+                             .help = ".npy of float32, float16 or bfloat16, [vocab] or [rows, vocab],\n"
+                                     "instead" });
     cli_add(o, (cli_option){ .kind = CLI_CHOICE,
                              .name = "raw",
                              .value = "TYPE",
