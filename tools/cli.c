@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli.h"
 #include "model/gguf.h"
+#include "terminal.h"
 
 #include <errno.h>
 #include <float.h>
@@ -77,16 +78,23 @@ static bool add_error(cli *c)
     return json_object_set_new(c->result, "error", error) == 0;
 }
 
-static void print_json(cli *c, bool failed)
+/* False if out of memory, which is told instead. */
+static bool print_json(cli *c, bool failed)
 {
     const size_t flags =
         JSON_REAL_PRECISION(9); /* as many digits as a float needs to be read back unchanged */
 
-    if (failed && !add_error(c)) {
-        puts("{\"error\": {\"code\": \"E_MEMORY\", \"message\": \"out of host memory\"}}");
-    } else if (c->result && json_dumpf(c->result, stdout, flags) == 0) {
+    char *text = failed && !add_error(c) ? NULL : json_dumps(c->result, flags);
+
+    if (text) {
+        terminal_write_json(stdout, text, strlen(text));
         putchar('\n');
+        free(text);
+        return true;
     }
+    if (!failed && !c->result) return true; /* nothing to say */
+    puts("{\"error\": {\"code\": \"E_MEMORY\", \"message\": \"out of host memory\"}}");
+    return false;
 }
 
 int cli_finish(cli *c, int exit_code)
@@ -95,9 +103,9 @@ int cli_finish(cli *c, int exit_code)
     const bool failed = exit_code != CLI_DONE;
 
     fflush(stdout); /* data before messages where both go to one terminal */
-    if (failed) fprintf(stderr, "clsample%s%s: %s\n", space, c->command, c->message);
-    if (failed && c->log) fprintf(stderr, "%s\n", c->log);
-    if (c->json) print_json(c, failed);
+    if (failed) terminal_print(stderr, "clsample%s%s: %s\n", space, c->command, c->message);
+    if (failed && c->log) terminal_print(stderr, "%s\n", c->log);
+    if (c->json && !print_json(c, failed)) exit_code = CLI_FAILED;
     if (fflush(stdout) != 0 || ferror(stdout)) {
         fprintf(stderr, "clsample%s%s: cannot write to standard output: %s\n", space, c->command,
                 strerror(errno));
@@ -489,8 +497,8 @@ static int select_device(cli *c, const char *selector, cli_device *device, size_
     if (clsample_devices_select(device->list, selector, index) != CLSAMPLE_OK) return cli_fail_library(c);
     device->info = clsample_devices_info(device->list, *index);
     if (!c->json) {
-        fprintf(stderr, "device %s %s / %s\n", device->info->selector, device->info->platform,
-                device->info->name);
+        terminal_print(stderr, "device %s %s / %s\n", device->info->selector, device->info->platform,
+                       device->info->name);
     }
     return CLI_DONE;
 }

@@ -5,12 +5,12 @@
  * the device's default, so that what else the machine does slows both, and what counts is the geometric mean
  * of its times over the default's. The winner of many noisy trials was partly lucky: it is measured again. */
 #include "bench.h"
+#include "terminal.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define VOCAB 128256u
 #define SECONDS 0.2f
@@ -91,12 +91,13 @@ static void show_progress(const tune *t, const clsample_options *o, const char *
 
     if (!t->progress) return;
     describe(o, text, sizeof text);
-    fprintf(stderr, "\r\033[K%zu: %s, %s", t->count + 1, text, what);
+    terminal_clear_line(stderr);
+    fprintf(stderr, "%zu: %s, %s", t->count + 1, text, what);
 }
 
 static void clear_progress(const tune *t)
 {
-    if (t->progress) fputs("\r\033[K", stderr);
+    if (t->progress) terminal_clear_line(stderr);
 }
 
 static void print_head(const tune *t)
@@ -136,7 +137,7 @@ static void print_trial(const tune *t, const trial *r)
     if (isfinite(r->score))
         printf(" %7.3f\n", r->score);
     else
-        printf(" left out: %s\n", r->reason);
+        terminal_print(stdout, " left out: %s\n", r->reason);
     fflush(stdout); /* a slow compiler is waited for better with something to read */
 }
 
@@ -155,7 +156,7 @@ static void print_end(const tune *t)
     if (t->dry_run)
         puts("nothing was changed (--dry-run)");
     else if (t->stored)
-        printf("stored in %s\n", t->cache);
+        terminal_print(stdout, "stored in %s\n", t->cache);
     else
         puts("nothing is stored for this device, which goes by its default");
 }
@@ -537,7 +538,7 @@ int cmd_tune(cli *c, int argc, char **argv)
     cli_add_common(&o, c);
     int code = cli_parse(c, &o, argc, argv);
     if (code != CLI_GO) return code;
-    t.progress = !c->json && isatty(STDERR_FILENO);
+    t.progress = !c->json && terminal_moves(stderr);
     code = check_usage(c, &t);
     if (code == CLI_DONE) code = run(c, &t);
     release(&t);

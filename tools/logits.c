@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Logits and words from the command line, from .npy files, and from files without a header. */
 #include "cli.h"
+#include "terminal.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -521,33 +522,13 @@ json_t *cli_word(const cli_logits *logits, int32_t token)
     return word ? json_incref(word) : json_null();
 }
 
-/* Bytes as C would write them; UTF-8 stays, but for the control characters U+0080 to U+009F. */
-static void print_escaped(FILE *to, const char *text, size_t length)
-{
-    static const char letters[] = "\a\b\f\n\r\t\v";
-
-    for (size_t i = 0; i < length; i++) {
-        const unsigned char byte = (unsigned char)text[i];
-        const char *letter = byte ? strchr(letters, byte) : NULL;
-        if (letter) {
-            fprintf(to, "\\%c", "abfnrtv"[letter - letters]);
-        } else if (byte < 0x20 || byte == 0x7f) {
-            fprintf(to, "\\x%02x", byte);
-        } else if (byte == 0xc2 && i + 1 < length && (unsigned char)text[i + 1] < 0xa0) {
-            fprintf(to, "\\u00%02x", (unsigned char)text[++i]);
-        } else {
-            fprintf(to, byte == '"' || byte == '\\' ? "\\%c" : "%c", byte);
-        }
-    }
-}
-
 void cli_print_word(FILE *to, const cli_logits *logits, int32_t token)
 {
     const json_t *word = find_word(logits, token);
 
     if (!word) return;
     fputs(" \"", to);
-    print_escaped(to, json_string_value(word), json_string_length(word));
+    terminal_quote(to, json_string_value(word), json_string_length(word));
     putc('"', to);
 }
 
