@@ -40,7 +40,8 @@ static int choose(cli *c, const char *option, listing *l)
     const clsample_status status = clsample_devices_select(l->list, selector, &l->chosen);
     l->found = status == CLSAMPLE_OK;
     if (selector) {
-        snprintf(l->why, sizeof l->why, "%s is \"%s\"", source, selector);
+        const int length = snprintf(l->why, sizeof l->why, "%s is \"%s\"", source, selector);
+        cli_mark_cut(l->why, sizeof l->why, length);
     } else {
         snprintf(l->why, sizeof l->why, "it is the best-ranked usable device");
     }

@@ -260,7 +260,8 @@ static bool open_trial(const tune *t, trial *r, clsample_ctx **ctx)
     if (status == CLSAMPLE_OK) status = clsample_reserve(*ctx, CLSAMPLE_F32, shapes[1], t->vocab);
     r->build_ms = (bench_now() - start) * 1e-3;
     if (status != CLSAMPLE_OK) {
-        snprintf(r->reason, sizeof r->reason, "%.100s", clsample_last_error()->message);
+        const int length = snprintf(r->reason, sizeof r->reason, "%s", clsample_last_error()->message);
+        cli_mark_cut(r->reason, sizeof r->reason, length);
         return false;
     }
     const uint32_t longest = longest_row(*ctx);
@@ -294,7 +295,8 @@ static int try_options(cli *c, tune *t, clsample_options options)
 {
     for (size_t i = 0; i < t->count; i++)
         if (same_options(&t->trials[i].options, &options)) return CLI_DONE;
-    if (t->count == MOST_TRIALS) return CLI_DONE;
+    if (t->count == MOST_TRIALS)
+        return cli_fail(c, CLI_FAILED, "E_ARGUMENT", "more than %d ways to try", MOST_TRIALS);
     trial *r = &t->trials[t->count];
     r->options = options;
     const int code = run_trial(c, t, (double)t->seconds, r);
