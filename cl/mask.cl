@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The filters' outcome for every token: what cls_pick left in `cut`, applied to the row. */
+/* The filters' outcome for every token: the cut that the choice left in scratch memory, the same that a draw
+ * draws from, applied to the row. */
 
 #define CLS_MASKED_LOGITS 0u
 #define CLS_PROBABILITIES 1u
@@ -12,6 +13,17 @@ CLS_FN float cls_divide(float x, float divisor, float inverse)
     const float q = x * inverse;
     const float rest = fma(-q, divisor, x);
     return isfinite(q) && isfinite(rest) ? fma(rest, inverse, q) : q;
+}
+
+/* A kept token's logit. A quotient beyond the floats is the largest of its sign: -inf says that a token is
+ * not kept, and +inf keeps its equals alone. */
+CLS_FN float cls_kept_logit(uint bits, const cls_plan_row *plan)
+{
+    const float x = as_float(bits);
+
+    if (plan->temperature == 1.0f || x > FLT_MAX) return x;
+    const float y = cls_divide(x, plan->temperature, plan->inverse);
+    return y > FLT_MAX ? FLT_MAX : y < -FLT_MAX ? -FLT_MAX : y;
 }
 
 CLS_FN float cls_probability(uint key, uint block_max, cls_cut cut, cls_scale scale)
@@ -52,7 +64,6 @@ __kernel __attribute__((reqd_work_group_size(CLS_BLOCK, 1, 1))) CLS_ONE_BY_ONE v
     if (kept && what == CLS_PROBABILITIES)
         value = greedy ? 1.0f : cls_probability(key, block_max, cut, p.draw);
     else if (kept)
-        value = greedy || p.temperature == 1.0f ? as_float(bits)
-                                                : cls_divide(as_float(bits), p.temperature, p.inverse);
+        value = greedy ? as_float(bits) : cls_kept_logit(bits, &p);
     out[out_offset + r * (size_t)call.vocab + id] = value;
 }

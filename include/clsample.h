@@ -534,8 +534,10 @@ CLSAMPLE_API clsample_status clsample_generate(clsample_ctx *ctx, cl_command_que
 
 /* What clsample_enqueue_filter writes. */
 typedef enum clsample_filter_output {
-    CLSAMPLE_MASKED_LOGITS = 0, /**< logit / temperature where kept, -inf elsewhere; correctly rounded, but
-                                     for the last bit of quotients near the denormals */
+    CLSAMPLE_MASKED_LOGITS = 0, /**< logit / temperature where kept, -inf where not and nowhere else: a finite
+                                     logit stays finite, a quotient beyond the floats is the largest of its
+                                     sign. Correctly rounded, but for the last bit of quotients near the
+                                     denormals */
     CLSAMPLE_PROBABILITIES = 1  /**< each token's probability in the distribution that a draw would use */
 } clsample_filter_output;
 

@@ -42,6 +42,11 @@ struct _cl_platform_id {
 #define LONG_NAME                                                                                     \
     "A device whose name is longer than any that the list of devices has room for, since it goes on " \
     "and on, past all that a sensible maker would print on the box that it is sold in, to the end"
+/* What a terminal would obey: an escape sequence, the same begun by one character and by one byte, others. */
+#define NAME_THAT_ACTS      \
+    "acts \x1b[2J \xc2\x9b" \
+    "1m \x9b"               \
+    "2m \x7f\r\a end"
 #define DEVICE(name, type, units, faults)                     \
     {                                                         \
         &dispatch, name, CL_DEVICE_TYPE_##type, units, faults \
@@ -61,6 +66,7 @@ static struct _cl_device_id many[] = {
 static struct _cl_device_id whole[] = { DEVICE("builds", GPU, 8, 0) };
 static struct _cl_device_id refuses[] = { DEVICE("refuses", GPU, 8, FAULT_BINARY) };
 static struct _cl_device_id late[] = { DEVICE("refuses late", GPU, 8, FAULT_LATE) };
+static struct _cl_device_id acts[] = { DEVICE(NAME_THAT_ACTS, GPU, 8, FAULT_CONTEXT) };
 static struct _cl_device_id narrow[] = { DEVICE("narrow", GPU, 8, FAULT_NARROW) };
 #define COUNT(array) ((cl_uint)(sizeof(array) / sizeof *(array)))
 
@@ -75,6 +81,7 @@ static struct _cl_platform_id platforms[] = {
     { &dispatch, "whole", whole, COUNT(whole), CL_SUCCESS, 0 },
     { &dispatch, "refuses", refuses, COUNT(refuses), CL_SUCCESS, 0 },
     { &dispatch, "late", late, COUNT(late), CL_SUCCESS, 0 },
+    { &dispatch, "acts", acts, COUNT(acts), CL_SUCCESS, 0 },
     { &dispatch, "narrow", narrow, COUNT(narrow), CL_SUCCESS, 0 },
 };
 

@@ -3,6 +3,7 @@
 #include "common.h"
 #include "reference.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,11 +60,17 @@ static void check_kept(const ref_row *row, const float *masked, uint32_t low, ui
                 (unsigned long)row->order[i], (unsigned long)i);
 }
 
+/* `quotient` of x, which is finite if x is. */
+static float largest_finite(float x, float quotient)
+{
+    return isfinite(x) && isinf(quotient) ? copysignf(FLT_MAX, quotient) : quotient;
+}
+
 /* Is y the float nearest to x / temperature, to the bit? Where a device that flushes denormals meets one, in
  * the quotient or in the remainder of so small an x, the last bit or a value of denormal size may be lost. */
 static bool is_quotient(float y, float x, float temperature)
 {
-    const float want = x / temperature;
+    const float want = largest_finite(x, x / temperature);
     const double error = fabs((double)y - (double)want);
 
     if (temperature == 1.0f || (fabsf(x) >= 0x1p-100f && fabsf(want) >= 0x1p-126f))
@@ -388,9 +395,40 @@ START_TEST(masked_logits_are_rounded_once)
     }
     host_filter(&p, 1, x, 1, N, CLSAMPLE_MASKED_LOGITS, masked);
     check_values(x, masked, N, t[_i], "random bits");
-    /* Nothing is filtered: what is -inf must be a quotient that overflows. */
-    for (size_t i = 0; i < N; i++)
-        ck_assert(masked[i] != -INFINITY || x[i] / t[_i] == -INFINITY);
+    ck_assert_uint_eq(count_kept(masked, N), N);
+}
+END_TEST
+
+/* Logits whose quotient no float holds are kept as any other, so that the filter alone says what a draw
+ * does, also stage by stage. */
+START_TEST(quotients_beyond_floats)
+{
+    static const float rows[][4] = {
+        { 1.0f, 2.0f, -FLT_MAX, -INFINITY },   { -FLT_MAX, -FLT_MAX, -INFINITY, -FLT_MAX },
+        { FLT_MAX, 1.0f, -FLT_MAX, 0x1p127f }, { 0x1p127f, -0x1p127f, 0x1p-149f, NAN },
+        { INFINITY, FLT_MAX, 1.0f, INFINITY },
+    };
+    static const float t[] = { 0.5f, 1e-9f, 0.99999994f, 1e-3f };
+    clsample_params p = params_of(t[_i], 0.0f, 0, 1.0f, CLSAMPLE_RULES_SEED);
+
+    for (size_t row = 0; row < COUNT(rows); row++) {
+        float masked[4], again[4], prob[4];
+        clsample_result drawn;
+
+        host_draw(&p, 1, rows[row], 1, 4, &drawn);
+        host_filter(&p, 1, rows[row], 1, 4, CLSAMPLE_MASKED_LOGITS, masked);
+        host_filter(&p, 1, rows[row], 1, 4, CLSAMPLE_PROBABILITIES, prob);
+        ck_assert_uint_eq(count_kept(masked, 4), drawn.kept);
+        ck_assert(masked[drawn.token] > -INFINITY);
+        for (size_t i = 0; i < 4; i++) {
+            ck_assert(masked[i] < INFINITY || rows[row][i] == INFINITY);
+            ck_assert(masked[i] > -INFINITY || prob[i] == 0.0f);
+        }
+        p.temperature = 1.0f;
+        host_filter(&p, 1, masked, 1, 4, CLSAMPLE_MASKED_LOGITS, again);
+        ck_assert_uint_eq(count_kept(again, 4), drawn.kept);
+        p.temperature = t[_i];
+    }
 }
 END_TEST
 
@@ -620,6 +658,7 @@ static Suite *make(void)
     tcase_add_loop_test(known, min_p_band, 0, 2);
     tcase_add_loop_test(known, top_k_above_vocab, 0, 5);
     tcase_add_loop_test(known, masked_logits_are_rounded_once, 0, 9);
+    tcase_add_loop_test(known, quotients_beyond_floats, 0, 4);
     tcase_add_loop_test(known, temperature_clamped, 0, 3);
     tcase_add_loop_test(known, greedy_filter, 0, 2);
     suite_add_tcase(s, known);

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Texts as `clsample generate` shows them: UTF-8 in pieces, and the texts that end them. Needs no device. */
+#define _XOPEN_SOURCE 700 /* posix_openpt and its kin */
 #include "text_stream.h"
 
 #include "common.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <termios.h>
+#include <unistd.h>
 
 #define PIECES 4
 
@@ -27,6 +31,7 @@ static const struct {
     { "at the very beginning", { "a" }, { "a" }, "", "", true },
     { "a character in two pieces", { NULL }, { "x\xC3", "\xA9" }, "x\xC3\xA9", "x\xC3\xA9", false },
     { "half a character at the end", { NULL }, { "x\xC3" }, "x", "x\xEF\xBF\xBD", false },
+    { "an escape sequence in a pipe", { NULL }, { "x\x1B", "[2J" }, "x\x1B[2J", "x\x1B[2J", false },
     { "a stop of two bytes", { "\xC3\xA9" }, { "x\xC3", "\xA9y" }, "x", "x", true },
 };
 
@@ -107,6 +112,64 @@ START_TEST(random_texts)
 }
 END_TEST
 
+/* What a terminal shows of `pieces`; `room` bytes of it at most. */
+static void show_on_terminal(const char *const *pieces, char *out, size_t room)
+{
+    const int master = posix_openpt(O_RDWR | O_NOCTTY);
+    const cli_list stops = { .count = 0 };
+    text_stream s = { .stops = &stops };
+    struct termios mode;
+    size_t got = 0;
+
+    ck_assert(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0);
+    const int slave = open(ptsname(master), O_RDWR | O_NOCTTY);
+    ck_assert(slave >= 0 && tcgetattr(slave, &mode) == 0);
+    mode.c_oflag &= ~(tcflag_t)OPOST; /* else it makes two characters of a newline */
+    ck_assert_int_eq(tcsetattr(slave, TCSANOW, &mode), 0);
+    s.to = fdopen(slave, "w");
+    for (int i = 0; i < PIECES && pieces[i]; i++)
+        text_stream_push(&s, pieces[i], strlen(pieces[i]));
+    text_stream_end(&s);
+    fputc('.', s.to);
+    fflush(s.to);
+    do {
+        const ssize_t n = read(master, out + got, room - 1 - got);
+        ck_assert_int_gt(n, 0);
+        got += (size_t)n;
+    } while (out[got - 1] != '.');
+    out[got - 1] = 0;
+    fclose(s.to);
+    close(master);
+    text_stream_free(&s);
+}
+
+/* A model may write what a terminal would obey; in a pipe it stays, see known_texts. */
+START_TEST(terminals)
+{
+    static const struct {
+        const char *pieces[PIECES], *want;
+    } shown_as[] = {
+        { { "a\nb\tc \xC3\xA9" }, "a\nb\tc \xC3\xA9" },
+        { { "a\x1B[31mb" }, "a\\x1b[31mb" },
+        { { "a\x1B", "[2J" }, "a\\x1b[2J" },
+        { { "\x07\b\f\r\v\x7F\x01" }, "\\a\\b\\f\\r\\v\\x7f\\x01" },
+        { { "a\xC2", "\x9B"
+                     "1m" },
+          "a\\u009b1m" },
+        { { "a\x9B"
+            "1m" },
+          "a\xEF\xBF\xBD"
+          "1m" },
+        { { "\xC2\xA0 \xE2\x9B\x84" }, "\xC2\xA0 \xE2\x9B\x84" },
+    };
+    char out[100];
+
+    ck_assert_int_lt(_i, (int)COUNT(shown_as));
+    show_on_terminal(shown_as[_i].pieces, out, sizeof out);
+    ck_assert_str_eq(out, shown_as[_i].want);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("text_stream");
@@ -114,6 +177,7 @@ static Suite *suite(void)
 
     tcase_add_loop_test(t, known_texts, 0, (int)COUNT(known));
     tcase_add_loop_test(t, random_texts, 0, 300);
+    tcase_add_loop_test(t, terminals, 0, 7);
     suite_add_tcase(s, t);
     return s;
 }

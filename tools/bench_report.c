@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How `clsample bench` shows what it measured: JSON, text, a table, CSV. */
 #include "bench.h"
+#include "terminal.h"
 
 #include <inttypes.h>
 #include <math.h>
+#include <string.h>
 
 const char *const bench_dtype_names[] = { "f32", "f16", "bf16", NULL };
 const char *const bench_kind_names[] = { "llm", "flat", NULL };
@@ -112,9 +114,11 @@ void bench_print_table_row(const bench_result *r)
 static void print_quoted(const char *text)
 {
     putchar('"');
-    for (; *text; text++) {
+    while (*text) {
+        const size_t length = strcspn(text + 1, "\"") + 1;
         if (*text == '"') putchar('"');
-        putchar(*text);
+        terminal_write(stdout, text, length);
+        text += length;
     }
     putchar('"');
 }

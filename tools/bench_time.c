@@ -193,7 +193,9 @@ static int time_builds(cli *c, bench_job *j, bench_result *result)
     char folder[512];
     double filling = 0;
 
-    snprintf(folder, sizeof folder, "%s/clsample-bench-XXXXXX", base && base[0] ? base : "/tmp");
+    const int length =
+        snprintf(folder, sizeof folder, "%s/clsample-bench-XXXXXX", base && base[0] ? base : "/tmp");
+    cli_mark_cut(folder, sizeof folder, length); /* which mkdtemp() refuses */
     if (!mkdtemp(folder)) return cli_fail(c, CLI_FAILED, "E_OUTPUT", "%s: cannot be made", folder);
     int code = time_build(c, j, NULL, &result->build_cold_ms);
     if (code == CLI_DONE) code = time_build(c, j, folder, &filling);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli.h"
 #include "model/gguf.h"
+#include "terminal.h"
 
 #include <errno.h>
 #include <float.h>
@@ -25,9 +26,14 @@ int cli_fail(cli *c, int exit_code, const char *code, const char *format, ...)
 
     snprintf(c->code, sizeof c->code, "%s", code);
     va_start(args, format);
-    vsnprintf(c->message, sizeof c->message, format, args);
+    cli_mark_cut(c->message, sizeof c->message, vsnprintf(c->message, sizeof c->message, format, args));
     va_end(args);
     return exit_code;
+}
+
+void cli_mark_cut(char *text, size_t size, int length)
+{
+    if (length >= 0 && (size_t)length >= size && size > strlen("...")) strcpy(text + size - 4, "...");
 }
 
 int cli_fail_memory(cli *c)
@@ -77,16 +83,23 @@ static bool add_error(cli *c)
     return json_object_set_new(c->result, "error", error) == 0;
 }
 
-static void print_json(cli *c, bool failed)
+/* False if out of memory, which is told instead. */
+static bool print_json(cli *c, bool failed)
 {
     const size_t flags =
         JSON_REAL_PRECISION(9); /* as many digits as a float needs to be read back unchanged */
 
-    if (failed && !add_error(c)) {
-        puts("{\"error\": {\"code\": \"E_MEMORY\", \"message\": \"out of host memory\"}}");
-    } else if (c->result && json_dumpf(c->result, stdout, flags) == 0) {
+    char *text = failed && !add_error(c) ? NULL : json_dumps(c->result, flags);
+
+    if (text) {
+        terminal_write_json(stdout, text, strlen(text));
         putchar('\n');
+        free(text);
+        return true;
     }
+    if (!failed && !c->result) return true; /* nothing to say */
+    puts("{\"error\": {\"code\": \"E_MEMORY\", \"message\": \"out of host memory\"}}");
+    return false;
 }
 
 int cli_finish(cli *c, int exit_code)
@@ -95,9 +108,9 @@ int cli_finish(cli *c, int exit_code)
     const bool failed = exit_code != CLI_DONE;
 
     fflush(stdout); /* data before messages where both go to one terminal */
-    if (failed) fprintf(stderr, "clsample%s%s: %s\n", space, c->command, c->message);
-    if (failed && c->log) fprintf(stderr, "%s\n", c->log);
-    if (c->json) print_json(c, failed);
+    if (failed) terminal_print(stderr, "clsample%s%s: %s\n", space, c->command, c->message);
+    if (failed && c->log) terminal_print(stderr, "%s\n", c->log);
+    if (c->json && !print_json(c, failed)) exit_code = CLI_FAILED;
     if (fflush(stdout) != 0 || ferror(stdout)) {
         fprintf(stderr, "clsample%s%s: cannot write to standard output: %s\n", space, c->command,
                 strerror(errno));
@@ -133,18 +146,14 @@ static bool special_number(const char *text, size_t length)
 
 bool cli_parse_float(const char *text, size_t length, bool special, float *value)
 {
-    char copy[64];
     char *end = NULL;
 
-    if (length >= sizeof copy) return false;
     if (!plain_number(text, length) && !(special && special_number(text, length))) return false;
-    memcpy(copy, text, length);
-    copy[length] = 0;
     errno = 0;
-    *value = strtof(copy, &end);
-    if (end != copy + length || end == copy) return false;
+    *value = strtof(text, &end);
+    if (end != text + length) return false;
     if (errno == ERANGE && fabsf(*value) > 1) return false;
-    if (errno == ERANGE && *value == 0) *value = copy[0] == '-' ? -FLT_MIN : FLT_MIN;
+    if (errno == ERANGE && *value == 0) *value = text[0] == '-' ? -FLT_MIN : FLT_MIN;
     return true;
 }
 
@@ -196,7 +205,15 @@ static bool parse_choice(const cli_option *o, const char *text)
 
 void cli_add(cli_options *o, cli_option option)
 {
-    if (o->count < CLI_MAX_OPTIONS) o->list[o->count++] = option;
+    if (o->count == o->room) {
+        const size_t room = 2 * o->room + 32;
+        cli_option *list = realloc(o->list, room * sizeof *list);
+        o->failed = o->failed || !list;
+        if (!list) return;
+        o->list = list;
+        o->room = room;
+    }
+    o->list[o->count++] = option;
 }
 
 void cli_add_heading(cli_options *o, const char *text)
@@ -299,27 +316,36 @@ const char *cli_rules_name(uint32_t rules)
     return rules <= CLSAMPLE_RULES_LLAMA_CPP ? rules_names[rules] : "unknown";
 }
 
+/* "seed, vllm or llama.cpp" */
+static int print_choices(const char *const *choices, char *text, size_t size)
+{
+    int used = 0;
+
+    for (size_t i = 0; choices[i] && (size_t)used < size; i++) {
+        const char *separator = i == 0 ? "" : choices[i + 1] ? ", " : " or ";
+        used += snprintf(text + used, size - (size_t)used, "%s%s", separator, choices[i]);
+    }
+    return used;
+}
+
 /* What a value may be, as a phrase after "allowed is". */
 static void allowed_values(const cli_option *o, char *text, size_t size)
 {
-    size_t used = 0;
+    int length = 0;
 
     if (o->kind == CLI_FLOAT) {
-        snprintf(text, size, "a number %s %g%s %g", o->above ? "above" : "from", o->min,
-                 o->above ? ", at most" : " to", o->max);
+        length = snprintf(text, size, "a number %s %g%s %g", o->above ? "above" : "from", o->min,
+                          o->above ? ", at most" : " to", o->max);
     } else if (o->kind == CLI_U32) {
-        snprintf(text, size, "a whole number from %.0f to %.0f", o->min, o->max);
+        length = snprintf(text, size, "a whole number from %.0f to %.0f", o->min, o->max);
     } else if (o->kind == CLI_LIST) {
-        snprintf(text, size, "a text of at least a character, %d times at most", CLI_MAX_LIST);
+        length = snprintf(text, size, "a text of at least a character, %d times at most", CLI_MAX_LIST);
     } else if (o->kind == CLI_U64) {
-        snprintf(text, size, "a whole number from 0 to %" PRIu64, UINT64_MAX);
-    } else {
-        for (uint32_t i = 0; o->choices && o->choices[i] && used < size; i++) {
-            const char *separator = i == 0 ? "" : o->choices[i + 1] ? ", " : " or ";
-            const int n = snprintf(text + used, size - used, "%s%s", separator, o->choices[i]);
-            used += n > 0 ? (size_t)n : 0;
-        }
+        length = snprintf(text, size, "a whole number from 0 to %" PRIu64, UINT64_MAX);
+    } else if (o->choices) {
+        length = print_choices(o->choices, text, size);
     }
+    cli_mark_cut(text, size, length);
 }
 
 /* An empty text would be found everywhere. */
@@ -332,7 +358,7 @@ static bool append_text(cli_list *list, const char *text)
 
 static int set_option(cli *c, const cli_option *o, const char *text)
 {
-    char allowed[128] = "";
+    char allowed[512] = "";
     bool ok = true;
 
     switch (o->kind) {
@@ -373,10 +399,9 @@ static int refuse_option(cli *c, const cli_options *o, int code, char **argv)
 /* One option of the help; a newline in its text goes on in the same column. */
 static void print_option(FILE *to, const cli_option *o)
 {
-    char left[64];
+    const int left = fprintf(to, "  --%s%s%s", o->name, o->value ? " " : "", o->value ? o->value : "");
 
-    snprintf(left, sizeof left, "  --%s%s%s", o->name, o->value ? " " : "", o->value ? o->value : "");
-    fprintf(to, "%-*s", HELP_COLUMN, left);
+    fprintf(to, "%*s", left < HELP_COLUMN ? HELP_COLUMN - left : 1, "");
     for (const char *p = o->help; *p; p++) {
         putc(*p, to);
         if (*p == '\n') fprintf(to, "%*s", HELP_COLUMN, "");
@@ -425,13 +450,11 @@ static void fill_getopt(const cli_options *o, struct option *table)
     }
 }
 
-int cli_parse(cli *c, cli_options *o, int argc, char **argv)
+static int read_options(cli *c, cli_options *o, const struct option *table, int argc, char **argv)
 {
-    struct option table[CLI_MAX_OPTIONS + 1] = { { 0 } };
     int code = CLI_GO;
     int got = 0;
 
-    fill_getopt(o, table);
     opterr = 0;
     optind = 1;
     while (code == CLI_GO && (got = getopt_long(argc, argv, ":h", table, NULL)) != -1) {
@@ -452,6 +475,24 @@ int cli_parse(cli *c, cli_options *o, int argc, char **argv)
                               o->args[o->max_args], c->command);
     }
     return CLI_GO;
+}
+
+int cli_parse(cli *c, cli_options *o, int argc, char **argv)
+{
+    struct option *table = o->failed ? NULL : calloc(o->count + 1, sizeof *table);
+    int code = CLI_GO;
+
+    if (table) {
+        fill_getopt(o, table);
+        code = read_options(c, o, table, argc, argv);
+    } else {
+        code = cli_fail_memory(c);
+    }
+    free(table);
+    free(o->list);
+    o->list = NULL;
+    o->count = o->room = 0;
+    return code;
 }
 
 /* ---- Device ---- */
@@ -489,8 +530,8 @@ static int select_device(cli *c, const char *selector, cli_device *device, size_
     if (clsample_devices_select(device->list, selector, index) != CLSAMPLE_OK) return cli_fail_library(c);
     device->info = clsample_devices_info(device->list, *index);
     if (!c->json) {
-        fprintf(stderr, "device %s %s / %s\n", device->info->selector, device->info->platform,
-                device->info->name);
+        terminal_print(stderr, "device %s %s / %s\n", device->info->selector, device->info->platform,
+                       device->info->name);
     }
     return CLI_DONE;
 }

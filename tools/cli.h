@@ -43,6 +43,8 @@ CLI_FORMAT(4, 5) int cli_fail(cli *c, int exit_code, const char *code, const cha
 #define cli_fail_usage(c, ...) cli_fail(c, CLI_USAGE, "E_USAGE", __VA_ARGS__)
 #define cli_fail_input(c, ...) cli_fail(c, CLI_FAILED, "E_INPUT", __VA_ARGS__)
 int cli_fail_memory(cli *c);
+/* A text that snprintf() found to have `length` bytes, in room for `size`: one that was cut ends in "...". */
+void cli_mark_cut(char *text, size_t size, int length);
 /* Note what the model runner could not read or do. */
 struct model_error;
 int cli_fail_model(cli *c, const struct model_error *error);
@@ -82,8 +84,6 @@ typedef struct cli_option {
     const char *const *choices; /* CLI_CHOICE: ends with NULL */
 } cli_option;
 
-#define CLI_MAX_OPTIONS 48
-
 /* Values of an option that may be given more than once. */
 #define CLI_MAX_LIST 16
 typedef struct cli_list {
@@ -94,14 +94,16 @@ typedef struct cli_list {
 typedef struct cli_options {
     const char *usage;   /* what follows "clsample COMMAND" */
     const char *purpose; /* a sentence or two for the help */
-    cli_option list[CLI_MAX_OPTIONS];
-    size_t count;
+    cli_option *list;    /* owned until cli_parse(), which frees it */
+    size_t count, room;
+    bool failed;  /* out of memory: cli_parse() says so */
     int max_args; /* arguments allowed besides options */
     char **args;  /* after cli_parse(): those given, `n_args` of them */
     int n_args;
     bool help; /* --help was given */
 } cli_options;
 
+/* Each option must be added before cli_parse(), which is due then. */
 void cli_add(cli_options *o, cli_option option);
 /* A line of its own in the help. */
 void cli_add_heading(cli_options *o, const char *text);
@@ -117,9 +119,9 @@ void cli_add_sampling(cli_options *o, clsample_params *params);
  * an option that is unknown, lacks a value, or has one that is not allowed. */
 int cli_parse(cli *c, cli_options *o, int argc, char **argv);
 
-/* The whole of text[0..length) as a float: digits, a point, an exponent, and with `special` also inf and nan.
- * False if it is anything else or too large. What is too small for a float but not 0 gives the smallest
- * normal float of its sign, so that it never means "off". */
+/* The whole of text[0..length) as a float, after which no number may go on: digits, a point, an exponent, and
+ * with `special` also inf and nan. False if it is anything else or too large. What is too small for a float
+ * but not 0 gives the smallest normal float of its sign, so that it never means "off". */
 bool cli_parse_float(const char *text, size_t length, bool special, float *value);
 
 /* "seed", "transformers", "vllm", "llama.cpp": a clsample_rules by name. */

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* clsample bench: how long the pipeline takes beside what any pipeline must do, reading the logits once. */
 #include "bench.h"
+#include "terminal.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define MAX_REPS 1000000u
 #define SECONDS 1.0
@@ -148,13 +148,14 @@ static int report_skip(cli *c, bench *b, const cli_device *device, const cli_log
 static void show_progress(const bench *b, const cli_device *device, const cli_logits *l, const char *what)
 {
     if (!b->progress) return;
-    fprintf(stderr, "\r\033[K%zu of %zu: %s, %s, %" PRIu32 " x %" PRIu32 ", %s", b->done + 1, b->total,
+    terminal_clear_line(stderr);
+    fprintf(stderr, "%zu of %zu: %s, %s, %" PRIu32 " x %" PRIu32 ", %s", b->done + 1, b->total,
             device->info->selector, bench_dtype_names[l->dtype], l->rows, l->vocab, what);
 }
 
 static void clear_progress(const bench *b)
 {
-    if (b->progress) fputs("\r\033[K", stderr);
+    if (b->progress) terminal_clear_line(stderr);
 }
 
 /* ---- Measuring ---- */
@@ -282,7 +283,7 @@ static int run(cli *c, bench *b)
     fill_grid(b);
     b->total = g->n_dtypes * g->n_vocabs * g->n_rows * g->n_settings;
     b->single = !b->sweep && !all;
-    b->progress = !c->json && !b->single && isatty(STDERR_FILENO);
+    b->progress = !c->json && !b->single && terminal_moves(stderr);
     if (b->in.file) code = cli_logits_load(c, &b->in, &file);
     if (code == CLI_DONE && c->json && !b->single) {
         b->runs = json_array();
@@ -334,7 +335,8 @@ static void add_shape(cli_options *o, bench *b)
                              .name = "logits-file",
                              .value = "F",
                              .target = (void *)&b->in.file,
-                             .help = ".npy of float32 or float16, [vocab] or [rows, vocab], instead" });
+                             .help = ".npy of float32, float16 or bfloat16, [vocab] or [rows, vocab],\n"
+                                     "instead" });
     cli_add(o, (cli_option){ .kind = CLI_CHOICE,
                              .name = "raw",
                              .value = "TYPE",

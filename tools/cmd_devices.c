@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* clsample devices: what there is, what of it can be used, and what a command would use. */
 #include "cli.h"
+#include "terminal.h"
 
 #include <inttypes.h>
 #include <string.h>
-#include <unistd.h>
 
 typedef struct listing {
     clsample_devices *list;
@@ -17,15 +17,18 @@ typedef struct listing {
 /* Each check may compile kernels, which can take seconds: say so where somebody watches. */
 static void check_all(const listing *l)
 {
-    const bool watched = isatty(STDERR_FILENO);
+    const bool watched = terminal_moves(stderr);
 
     for (size_t i = 0; i < l->count; i++) {
         const clsample_device_info *info = clsample_devices_info(l->list, i);
         if (!info->usable) continue;
-        if (watched) fprintf(stderr, "\r\033[Kchecking %s %s", info->selector, info->name);
+        if (watched) {
+            terminal_clear_line(stderr);
+            terminal_print(stderr, "checking %s %s", info->selector, info->name);
+        }
         clsample_devices_check(l->list, i); /* the outcome is in the info */
     }
-    if (watched) fputs("\r\033[K", stderr);
+    if (watched) terminal_clear_line(stderr);
 }
 
 /* Which device a command with the same selection would use. */
@@ -37,7 +40,8 @@ static int choose(cli *c, const char *option, listing *l)
     const clsample_status status = clsample_devices_select(l->list, selector, &l->chosen);
     l->found = status == CLSAMPLE_OK;
     if (selector) {
-        snprintf(l->why, sizeof l->why, "%s is \"%s\"", source, selector);
+        const int length = snprintf(l->why, sizeof l->why, "%s is \"%s\"", source, selector);
+        cli_mark_cut(l->why, sizeof l->why, length);
     } else {
         snprintf(l->why, sizeof l->why, "it is the best-ranked usable device");
     }
@@ -129,9 +133,9 @@ static int trimmed(const char *text)
 
 static void print_details(const clsample_device_info *d)
 {
-    printf("        %.*s, %.*s, driver %.*s\n", trimmed(d->opencl), d->opencl, trimmed(d->opencl_c),
-           d->opencl_c, trimmed(d->driver), d->driver);
-    if (!d->usable) printf("        refused: %s\n", d->reason);
+    terminal_print(stdout, "        %.*s, %.*s, driver %.*s\n", trimmed(d->opencl), d->opencl,
+                   trimmed(d->opencl_c), d->opencl_c, trimmed(d->driver), d->driver);
+    if (!d->usable) terminal_print(stdout, "        refused: %s\n", d->reason);
 }
 
 static void print_device(const clsample_device_info *d, bool is_default)
@@ -139,13 +143,14 @@ static void print_device(const clsample_device_info *d, bool is_default)
     char rank[16] = "-", local[32], global[32];
 
     if (d->rank) snprintf(rank, sizeof rank, "%" PRIu32, d->rank);
-    printf("%c %-5s %-11s %4s  %-7s %5" PRIu32 " %8s %8s %5" PRIu64 "  %-4s  %-6s  %-3s  %s / %s%s\n",
-           is_default ? '*' : ' ', d->selector, d->type, rank, d->self_check, d->compute_units,
-           bytes_text(d->local_memory, local, sizeof local),
-           bytes_text(d->global_memory, global, sizeof global), d->max_work_group, yes_no(d->fp16),
-           yes_no(d->denormals), yes_no(d->fma), d->platform, d->name, d->simulator ? " (simulator)" : "");
+    terminal_print(
+        stdout, "%c %-5s %-11s %4s  %-7s %5" PRIu32 " %8s %8s %5" PRIu64 "  %-4s  %-6s  %-3s  %s / %s%s\n",
+        is_default ? '*' : ' ', d->selector, d->type, rank, d->self_check, d->compute_units,
+        bytes_text(d->local_memory, local, sizeof local), bytes_text(d->global_memory, global, sizeof global),
+        d->max_work_group, yes_no(d->fp16), yes_no(d->denormals), yes_no(d->fma), d->platform, d->name,
+        d->simulator ? " (simulator)" : "");
     if (d->device_id) print_details(d);
-    if (!d->device_id) printf("        no device: %s\n", d->reason);
+    if (!d->device_id) terminal_print(stdout, "        no device: %s\n", d->reason);
 }
 
 static void print_text(const listing *l)
@@ -157,7 +162,8 @@ static void print_text(const listing *l)
         print_device(clsample_devices_info(l->list, i), l->found && i == l->chosen);
     }
     if (l->found) {
-        printf("\n* %s is chosen because %s.\n", clsample_devices_info(l->list, l->chosen)->selector, l->why);
+        terminal_print(stdout, "\n* %s is chosen because %s.\n",
+                       clsample_devices_info(l->list, l->chosen)->selector, l->why);
     }
 }
 

@@ -124,7 +124,8 @@ static int run_filter(cli *c, const explain *x, uint32_t row, const clsample_par
     return error == CL_SUCCESS ? CLI_DONE : cli_fail_opencl(c, error, "clEnqueueReadBuffer filtered logits");
 }
 
-/* Collect what the masked logits leave. */
+/* Collect what the masked logits leave: what is not -inf, and nothing else, is in the cut that a draw with
+ * the same parameters draws from. A probability may round to 0. */
 static int keep_tokens(cli *c, const explain *x, stage *s)
 {
     size_t kept = 0;
@@ -318,8 +319,9 @@ static void print_token(const explain *x, const kept_token *t)
     const int length = (int)(t->prob * BAR_WIDTH + 0.5f);
     const bool word = t->id < json_array_size(x->logits.words);
 
-    printf("  %8" PRIu32 " %10.4f %8.4f%s", t->id, (double)t->logit, (double)t->prob,
-           length || word ? "  " : "");
+    printf("  %8" PRIu32, t->id);
+    printf(fabsf(t->logit) < 1e5f ? " %10.4f" : " %10.3e", (double)t->logit);
+    printf(" %8.4f%s", (double)t->prob, length || word ? "  " : "");
     for (int i = 0; i < length; i++)
         putchar('#');
     if (word) printf("%*s", BAR_WIDTH - length, "");

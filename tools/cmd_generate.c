@@ -2,6 +2,7 @@
 /* clsample generate: a text goes on, or is answered, by a model on the device. */
 #include "generate.h"
 #include "model/chat.h"
+#include "terminal.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -245,8 +246,8 @@ static int give_text(const generate *g)
         const text_stream *s = &g->streams[i];
         if (g->samples > 1) {
             printf("%ssample %" PRIu32 ", %s:\n", i ? "\n" : "", i, generate_finish(g, i));
-            if (g->echo) fwrite(g->text, 1, g->length, stdout);
-            if (s->length > 0) fwrite(s->text, 1, s->length, stdout);
+            if (g->echo) terminal_write(stdout, g->text, g->length);
+            if (s->length > 0) terminal_write(stdout, s->text, s->length);
         }
         if (s->length == 0 || s->text[s->length - 1] != '\n') putchar('\n');
     }

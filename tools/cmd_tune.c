@@ -5,12 +5,12 @@
  * the device's default, so that what else the machine does slows both, and what counts is the geometric mean
  * of its times over the default's. The winner of many noisy trials was partly lucky: it is measured again. */
 #include "bench.h"
+#include "terminal.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define VOCAB 128256u
 #define SECONDS 0.2f
@@ -91,12 +91,13 @@ static void show_progress(const tune *t, const clsample_options *o, const char *
 
     if (!t->progress) return;
     describe(o, text, sizeof text);
-    fprintf(stderr, "\r\033[K%zu: %s, %s", t->count + 1, text, what);
+    terminal_clear_line(stderr);
+    fprintf(stderr, "%zu: %s, %s", t->count + 1, text, what);
 }
 
 static void clear_progress(const tune *t)
 {
-    if (t->progress) fputs("\r\033[K", stderr);
+    if (t->progress) terminal_clear_line(stderr);
 }
 
 static void print_head(const tune *t)
@@ -136,7 +137,7 @@ static void print_trial(const tune *t, const trial *r)
     if (isfinite(r->score))
         printf(" %7.3f\n", r->score);
     else
-        printf(" left out: %s\n", r->reason);
+        terminal_print(stdout, " left out: %s\n", r->reason);
     fflush(stdout); /* a slow compiler is waited for better with something to read */
 }
 
@@ -155,7 +156,7 @@ static void print_end(const tune *t)
     if (t->dry_run)
         puts("nothing was changed (--dry-run)");
     else if (t->stored)
-        printf("stored in %s\n", t->cache);
+        terminal_print(stdout, "stored in %s\n", t->cache);
     else
         puts("nothing is stored for this device, which goes by its default");
 }
@@ -259,7 +260,8 @@ static bool open_trial(const tune *t, trial *r, clsample_ctx **ctx)
     if (status == CLSAMPLE_OK) status = clsample_reserve(*ctx, CLSAMPLE_F32, shapes[1], t->vocab);
     r->build_ms = (bench_now() - start) * 1e-3;
     if (status != CLSAMPLE_OK) {
-        snprintf(r->reason, sizeof r->reason, "%.100s", clsample_last_error()->message);
+        const int length = snprintf(r->reason, sizeof r->reason, "%s", clsample_last_error()->message);
+        cli_mark_cut(r->reason, sizeof r->reason, length);
         return false;
     }
     const uint32_t longest = longest_row(*ctx);
@@ -293,7 +295,8 @@ static int try_options(cli *c, tune *t, clsample_options options)
 {
     for (size_t i = 0; i < t->count; i++)
         if (same_options(&t->trials[i].options, &options)) return CLI_DONE;
-    if (t->count == MOST_TRIALS) return CLI_DONE;
+    if (t->count == MOST_TRIALS)
+        return cli_fail(c, CLI_FAILED, "E_ARGUMENT", "more than %d ways to try", MOST_TRIALS);
     trial *r = &t->trials[t->count];
     r->options = options;
     const int code = run_trial(c, t, (double)t->seconds, r);
@@ -537,7 +540,7 @@ int cmd_tune(cli *c, int argc, char **argv)
     cli_add_common(&o, c);
     int code = cli_parse(c, &o, argc, argv);
     if (code != CLI_GO) return code;
-    t.progress = !c->json && isatty(STDERR_FILENO);
+    t.progress = !c->json && terminal_moves(stderr);
     code = check_usage(c, &t);
     if (code == CLI_DONE) code = run(c, &t);
     release(&t);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The run of clsample generate: the model behind clsample_generate, texts as they come, Ctrl-C, clocks. */
 #include "generate.h"
+#include "terminal.h"
 
 #include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <time.h>
-#include <unistd.h>
 
 #define PART 128u    /* tokens of a prompt between two looks at the clock: what CLBlast takes at a time */
 #define WARM 4u      /* steps before sampling is measured */
@@ -93,7 +93,7 @@ static int enqueue_prompt(run *r, const clsample_model_step *s)
     }
     if (r->progress) fprintf(stderr, "\r%40s\r", "");
     if (g->echo && g->streams[0].to) {
-        fwrite(g->text, 1, g->length, stdout);
+        terminal_write(stdout, g->text, g->length);
         fflush(stdout);
     }
     g->prompt_end = now();
@@ -231,7 +231,7 @@ static void measure_sampling(generate *g)
 
 int generate_run(cli *c, generate *g)
 {
-    run r = { .c = c, .g = g, .progress = !c->json && isatty(STDERR_FILENO) };
+    run r = { .c = c, .g = g, .progress = !c->json && terminal_moves(stderr) };
 
     r.lengths = calloc(g->samples, sizeof *r.lengths);
     r.fresh = calloc(g->samples, sizeof *r.fresh);

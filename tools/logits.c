@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Logits and words from the command line, from .npy files, and from files without a header. */
 #include "cli.h"
+#include "terminal.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -24,12 +25,12 @@ void cli_add_input(cli_options *o, cli_input *in)
                              .value = "X,X,...",
                              .target = (void *)&in->list,
                              .help = "one row of numbers, inf, -inf or nan" });
-    cli_add(o, (cli_option){
-                   .kind = CLI_TEXT,
-                   .name = "logits-file",
-                   .value = "F",
-                   .target = (void *)&in->file,
-                   .help = ".npy of float32 or float16, [vocab] or [rows, vocab]; - is standard input" });
+    cli_add(o, (cli_option){ .kind = CLI_TEXT,
+                             .name = "logits-file",
+                             .value = "F",
+                             .target = (void *)&in->file,
+                             .help = ".npy of float32, float16 or bfloat16, [vocab] or [rows, vocab]; - is\n"
+                                     "standard input" });
     cli_add(o, (cli_option){ .kind = CLI_CHOICE,
                              .name = "raw",
                              .value = "TYPE",
@@ -99,12 +100,25 @@ static int parse_list(cli *c, const char *list, cli_logits *out)
     return CLI_DONE;
 }
 
-/* ---- The header of an .npy file: a Python dictionary in text ---- */
+/* ---- The header of an .npy file: a Python dictionary in text ----
+ *
+ * Taken is what numpy and the writers in other languages make of float32, float16 and bfloat16:
+ *
+ *   version        1.0, 2.0, 3.0; padding of any length
+ *   dictionary     keys in any order, either kind of quotes, with or without a comma at the end
+ *   descr          f4, f2, and V2 or bfloat16 for bfloat16, of which numpy itself has no type; before it
+ *                  <, =, | or nothing for little-endian, or > for big-endian, which is converted
+ *   shape          (5,), (5L,) of Python 2, (5), (1, 5), (2, 5)
+ *   fortran_order  False or True: the rows come out the same
+ *
+ * Refused is what would have to be rounded (float64), guessed (integers, three dimensions, none) or skipped
+ * (further keys), rows without logits, and more or fewer bytes than the shape says. */
 
 typedef struct npy {
     char descr[32]; /* e.g. "<f4" */
     bool fortran;
-    size_t dims; /* may be above MAX_DIMS, which bounds `shape` */
+    bool swapped; /* big-endian */
+    size_t dims;  /* may be above MAX_DIMS, which bounds `shape` */
     uint64_t shape[MAX_DIMS];
     bool has_descr, has_fortran, has_shape;
 } npy;
@@ -129,12 +143,14 @@ static bool accept_text(cursor *s, const char *text)
     return true;
 }
 
-/* A string in single or double quotes, without escapes; false if it does not fit. */
+/* A string in single or double quotes, without escapes; false if it does not fit. Python 2 may have written
+ * a u before it. */
 static bool parse_string(cursor *s, char *out, size_t size)
 {
     size_t n = 0;
 
     skip_space(s);
+    if (s->at < s->end && *s->at == 'u') s->at++;
     if (s->at >= s->end || (*s->at != '\'' && *s->at != '"')) return false;
     const char quote = *s->at++;
     while (s->at < s->end && *s->at != quote && n + 1 < size)
@@ -297,17 +313,26 @@ static const char *shape_text(const npy *header, char *text, size_t size)
     return text;
 }
 
-static int check_dtype(cli *c, const source *s, const npy *header, cli_logits *out)
+static int check_dtype(cli *c, const source *s, npy *header, cli_logits *out)
 {
-    if (strcmp(header->descr, "<f4") == 0 || strcmp(header->descr, "<f2") == 0) {
-        out->dtype = header->descr[2] == '4' ? CLSAMPLE_F32 : CLSAMPLE_F16;
+    static const struct {
+        const char *name;
+        uint32_t dtype;
+    } types[] = {
+        { "f4", CLSAMPLE_F32 }, { "f2", CLSAMPLE_F16 }, { "V2", CLSAMPLE_BF16 }, { "bfloat16", CLSAMPLE_BF16 }
+    };
+    const char *name = header->descr + (header->descr[0] && strchr("<>=|", header->descr[0]));
+
+    header->swapped = header->descr[0] == '>';
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        if (strcmp(name, types[i].name) != 0) continue;
+        out->dtype = types[i].dtype;
         return CLI_DONE;
     }
-    return cli_fail_input(
-        c,
-        "%s: its values are '%s'; allowed are '<f4' (float32) and '<f2' (float16), little-endian; "
-        "convert them with array.astype('<f4')",
-        s->name, header->descr);
+    return cli_fail_input(c,
+                          "%s: its values are '%s'; allowed are '<f4' (float32), '<f2' (float16) and '<V2' "
+                          "(bfloat16), also big-endian; convert them with array.astype('<f4')",
+                          s->name, header->descr);
 }
 
 static int check_shape(cli *c, const source *s, const npy *header, cli_logits *out)
@@ -315,10 +340,6 @@ static int check_shape(cli *c, const source *s, const npy *header, cli_logits *o
     char shape[128];
 
     shape_text(header, shape, sizeof shape);
-    if (header->fortran) {
-        return cli_fail_input(c, "%s: stored in Fortran order; save numpy.ascontiguousarray(array) instead",
-                              s->name);
-    }
     if (header->dims < 1 || header->dims > 2) {
         return cli_fail_input(c,
                               "%s: shape %s; allowed are [vocab] and [rows, vocab]; reshape it with "
@@ -363,6 +384,36 @@ static int read_values(cli *c, const source *s, cli_logits *out)
     return CLI_DONE;
 }
 
+static void swap_bytes(const cli_logits *l)
+{
+    const size_t size = cli_dtype_size(l->dtype), bytes = size * l->rows * l->vocab;
+
+    for (size_t i = 0; i < bytes; i += size) {
+        for (size_t k = 0; k < size / 2; k++) {
+            const unsigned char byte = l->data[i + k];
+            l->data[i + k] = l->data[i + size - 1 - k];
+            l->data[i + size - 1 - k] = byte;
+        }
+    }
+}
+
+/* From columns to rows. With one row or one column they are the same bytes. */
+static int transpose(cli *c, cli_logits *l)
+{
+    const size_t size = cli_dtype_size(l->dtype);
+
+    if (l->rows == 1 || l->vocab == 1) return CLI_DONE;
+    unsigned char *rows = malloc(size * l->rows * l->vocab);
+    if (!rows) return cli_fail_memory(c);
+    for (size_t row = 0; row < l->rows; row++) {
+        for (size_t i = 0; i < l->vocab; i++)
+            memcpy(rows + (row * l->vocab + i) * size, l->data + (i * l->rows + row) * size, size);
+    }
+    free(l->data);
+    l->data = rows;
+    return CLI_DONE;
+}
+
 static int read_npy(cli *c, const source *s, cli_logits *out)
 {
     npy header = { .dims = 0 };
@@ -380,6 +431,8 @@ static int read_npy(cli *c, const source *s, cli_logits *out)
     if (code == CLI_DONE) code = check_dtype(c, s, &header, out);
     if (code == CLI_DONE) code = check_shape(c, s, &header, out);
     if (code == CLI_DONE) code = read_values(c, s, out);
+    if (code == CLI_DONE && header.swapped) swap_bytes(out);
+    if (code == CLI_DONE && header.fortran) code = transpose(c, out);
     free(text);
     return code;
 }
@@ -469,33 +522,13 @@ json_t *cli_word(const cli_logits *logits, int32_t token)
     return word ? json_incref(word) : json_null();
 }
 
-/* Bytes as C would write them; UTF-8 stays, but for the control characters U+0080 to U+009F. */
-static void print_escaped(FILE *to, const char *text, size_t length)
-{
-    static const char letters[] = "\a\b\f\n\r\t\v";
-
-    for (size_t i = 0; i < length; i++) {
-        const unsigned char byte = (unsigned char)text[i];
-        const char *letter = byte ? strchr(letters, byte) : NULL;
-        if (letter) {
-            fprintf(to, "\\%c", "abfnrtv"[letter - letters]);
-        } else if (byte < 0x20 || byte == 0x7f) {
-            fprintf(to, "\\x%02x", byte);
-        } else if (byte == 0xc2 && i + 1 < length && (unsigned char)text[i + 1] < 0xa0) {
-            fprintf(to, "\\u00%02x", (unsigned char)text[++i]);
-        } else {
-            fprintf(to, byte == '"' || byte == '\\' ? "\\%c" : "%c", byte);
-        }
-    }
-}
-
 void cli_print_word(FILE *to, const cli_logits *logits, int32_t token)
 {
     const json_t *word = find_word(logits, token);
 
     if (!word) return;
     fputs(" \"", to);
-    print_escaped(to, json_string_value(word), json_string_length(word));
+    terminal_quote(to, json_string_value(word), json_string_length(word));
     putc('"', to);
 }
 

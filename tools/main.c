@@ -39,6 +39,7 @@ static const char *command_names(char *text, size_t size)
         const int n = snprintf(text + used, size - used, "%s%s", i ? ", " : "", commands[i].name);
         used += n > 0 ? (size_t)n : 0;
     }
+    cli_mark_cut(text, size, (int)used);
     return text;
 }
 

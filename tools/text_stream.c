@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "terminal.h"
 #include "text_stream.h"
 
 #include <stdlib.h>
@@ -48,7 +49,7 @@ static size_t first_doubt(const text_stream *s)
 static void show(text_stream *s, size_t end)
 {
     if (s->to && end > s->shown) {
-        fwrite(s->text + s->shown, 1, end - s->shown, s->to);
+        terminal_write(s->to, s->text + s->shown, end - s->shown);
         fflush(s->to);
     }
     s->shown = end;

@@ -210,13 +210,14 @@ def start_peers(a, clsample, devices, file, skipped):
 def take_turns(a, peers):
     """{(peer, case): [quartiles of each round]}; a peer that fails ends the run."""
     rounds = {}
+    watched = sys.stderr.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb")
     for n in range(a.rounds):
         for i, peer in enumerate(peers):
             for j in range(len(peer.cases)):
-                if sys.stderr.isatty():
+                if watched:
                     print(f"\r\033[Kround {n + 1} of {a.rounds}: {peer.cases[j][1]}", end="", file=sys.stderr)
                 rounds.setdefault((i, j), []).append(peer.measure(j))
-    if sys.stderr.isatty():
+    if watched:
         print("\r\033[K", end="", file=sys.stderr)
     return rounds
 

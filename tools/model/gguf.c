@@ -97,8 +97,10 @@ bool model_fail(model_error *error, const char *format, ...)
 
     error->out_of_memory = false;
     va_start(args, format);
-    vsnprintf(error->message, sizeof error->message, format, args);
+    const int length = vsnprintf(error->message, sizeof error->message, format, args);
     va_end(args);
+    if (length >= (int)sizeof error->message) /* what is cut says so */
+        memcpy(error->message + sizeof error->message - sizeof "...", "...", sizeof "...");
     return false;
 }
 

@@ -156,6 +156,7 @@ static bool write_options(const llama *l, const llama_tensors *tensors, char *te
     for (size_t i = 0; i < sizeof list / sizeof *list && used < size; i++)
         used += (size_t)snprintf(text + used, size - used, "%s-D%s=%" PRIu32 "u", i > 0 ? " " : "",
                                  list[i].name, list[i].value);
+    if (used >= size) return model_fail(error, "the kernels' options need more than %zu bytes", size);
     return true;
 }
 
