@@ -324,7 +324,7 @@ static void add_length_options(cli_options *o, generate *g)
                              .value = "N",
                              .target = &g->min_tokens,
                              .max = MAX_LENGTH,
-                             .help = "the model cannot end the text before so many (0)" });
+                             .help = "neither the model nor --stop ends the text before so many (0)" });
     cli_add(o, (cli_option){ .kind = CLI_LIST,
                              .name = "stop",
                              .value = "TEXT",

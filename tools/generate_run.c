@@ -118,6 +118,8 @@ static clsample_next take_token(void *user, const clsample_token *t)
     generate *g = ((run *)user)->g;
     text_stream *s = &g->streams[t->row];
 
+    /* As the library has it for stop sequences: with the last of min_tokens they begin to count. */
+    s->early = t->position + 1 - g->prompt_ids.count < g->min_tokens;
     g->last_token = now();
     g->nan_tokens[t->row] += t->status == CLSAMPLE_ROW_NAN_IGNORED;
     if (!tokenizer_is_control(g->tokenizer, t->token)) {
