@@ -47,7 +47,7 @@ static const tiny_shape shapes[] = {
       .tied = true,
       .factors = true,
       .types = { 8, 3, 2, 3, 3, 8 } },
-    { .name = "float32, one matrix at both ends",
+    { .name = "float32, one matrix at both ends, positions scaled as in older files",
       .layers = 1,
       .dim = 32,
       .heads = 2,
@@ -58,6 +58,8 @@ static const tiny_shape shapes[] = {
       .context = 300,
       .rope = 16,
       .base = 10000.0f,
+      .scaling = 4.0f,
+      .old_key = true,
       .tied = true,
       .types = { 0, 0, 0, 0, 0, 0 } },
 };

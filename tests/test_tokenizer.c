@@ -387,6 +387,27 @@ static void put_no_bos(gguf_writer *w)
     put_no_merges(w), put_merge(w, "a b"), gw_key_bool(w, "tokenizer.ggml.add_bos_token", 1);
 }
 
+static void put_end(gguf_writer *w)
+{
+    put_no_merges(w), put_merge(w, "a b"), gw_key_bool(w, "tokenizer.ggml.add_eos_token", 1);
+}
+
+static void put_blank(gguf_writer *w)
+{
+    put_no_merges(w), put_merge(w, "a b"), gw_key_bool(w, "tokenizer.ggml.add_space_prefix", 1);
+}
+
+static void put_charsmap(gguf_writer *w)
+{
+    put_no_merges(w), put_merge(w, "a b"), gw_array(w, "tokenizer.ggml.precompiled_charsmap", GW_U8, 2);
+    gw_bytes(w, "ab", 2);
+}
+
+static void put_unknown(gguf_writer *w)
+{
+    put_no_merges(w), put_merge(w, "a b"), gw_key_string(w, "tokenizer.ggml.brand_new", "yes");
+}
+
 static const struct {
     uint64_t keys;
     void (*put)(gguf_writer *w);
@@ -402,6 +423,11 @@ static const struct {
     { 4, put_unknown_merge, "tokenizer.ggml.merges has \"a c\" at 0; allowed are two tokens" },
     { 4, put_blankless_merge, "tokenizer.ggml.merges has \"ab\" at 0; allowed are two tokens" },
     { 5, put_large_id, "tokenizer.ggml.eos_token_id is 3; ids from 0 to 2 are allowed" },
+    { 5, put_end, "key \"tokenizer.ggml.add_eos_token\" is true; 0, false or nothing is supported" },
+    { 5, put_blank, "key \"tokenizer.ggml.add_space_prefix\" is true; 0, false or nothing is supported" },
+    { 5, put_charsmap,
+      "key \"tokenizer.ggml.precompiled_charsmap\" is an array of 2; 0, false or nothing is supported" },
+    { 5, put_unknown, "key \"tokenizer.ggml.brand_new\", which is \"yes\", is not known" },
     { 5, put_no_bos, "texts are to begin with a token, but tokenizer.ggml.bos_token_id is missing" },
 };
 
