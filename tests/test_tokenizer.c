@@ -155,6 +155,10 @@ static const struct {
     { WORDS_GPT2, "x=12, y", "x|=|12|,| y" },
     { WORDS_GPT2, "\xC3\xA9t\xC3\xA9\xC2\xA0!", "\xC3\xA9t\xC3\xA9|\xC2\xA0|!" },
     { WORDS_GPT2, "\xE6\x97\xA5 \xF0\x9F\x9A\x80", "\xE6\x97\xA5| \xF0\x9F\x9A\x80" },
+    /* Letters of Unicode 15.1 and 16, a digit of 16 */
+    { WORDS_GPT2, "\xF0\xAE\xAF\xB0's", "\xF0\xAE\xAF\xB0|'s" },
+    { WORDS_GPT2, "\xF0\x90\x97\x80's", "\xF0\x90\x97\x80|'s" },
+    { WORDS_GPT2, "a\xF0\x90\xB5\x80'", "a|\xF0\x90\xB5\x80|'" },
     { WORDS_GPT2,
       "a\xFF\xFE"
       "b",
