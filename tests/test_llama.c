@@ -351,6 +351,47 @@ START_TEST(waits_and_events)
 }
 END_TEST
 
+/* The first weight of a tensor becomes NaN, by itself or by its block's scale. */
+static void spoil_weight(tiny_model *tiny, const char *name)
+{
+    gguf *file = NULL;
+    const gguf_tensor *t = NULL;
+
+    ck_assert(gguf_open_memory(tiny->file.bytes, tiny->file.size, "tiny.gguf", &file, &error));
+    ck_assert_msg(gguf_get_tensor(file, name, &t, &error), "%s", error.message);
+    unsigned char *at = tiny->file.bytes + ((const unsigned char *)t->data - tiny->file.bytes);
+    const size_t last = gguf_block_bytes(t->type) == 4 ? 3 : 1; /* the byte with the sign */
+    at[last] = t->type == GGUF_F32 || t->type == GGUF_BF16 ? 0x7F : 0x7E;
+    at[last - 1] = 0xC0;
+    gguf_close(file);
+}
+
+/* A damaged weight shows as NaN among the logits, whatever its type, and not as a number. */
+START_TEST(nan_weights)
+{
+    static const char *const names[] = { "output.weight",          "blk.0.attn_q.weight",
+                                         "blk.0.attn_k.weight",    "blk.0.attn_v.weight",
+                                         "blk.0.ffn_gate.weight",  "blk.0.ffn_up.weight",
+                                         "blk.1.attn_norm.weight", "blk.0.attn_output.weight" };
+    const struct setting *setting = &settings[_i];
+    const llama_options options = { .rows = ROWS, .form = setting->form, .gemm_from = setting->gemm_from };
+
+    if (is_left_out(setting, &shapes[0])) return;
+    for (size_t i = 0; i < COUNT(names); i++) {
+        tiny_model tiny = tiny_model_make(&shapes[0], 18);
+        spoil_weight(&tiny, names[i]);
+        session s = open_session(&tiny, &options);
+        append(&s, 0, 5);
+        session_run(&s);
+        const float first = session_logits(&s, 0)[0];
+        ck_assert_msg(isnan(first) && !session_is_unwritten(&first, sizeof first), "%s: logit 0 is %g",
+                      names[i], (double)first);
+        session_close(&s);
+        tiny_model_free(&tiny);
+    }
+}
+END_TEST
+
 /* Without a buffer for logits only keys and values are worked out. */
 START_TEST(without_logits)
 {
@@ -515,6 +556,7 @@ static Suite *suite(void)
     tcase_add_loop_test(t, many_rows, 0, (int)test_scaled("forms of many_rows", 2, 1, 2));
     tcase_add_test(t, strange_ids);
     tcase_add_test(t, waits_and_events);
+    tcase_add_loop_test(t, nan_weights, 0, (int)COUNT(settings));
     tcase_add_test(t, without_logits);
     tcase_add_test(t, sizes);
     tcase_add_test(t, gives_all_back);
