@@ -477,6 +477,27 @@ START_TEST(names_a_missing_byte)
 }
 END_TEST
 
+/* What a model for code fills gaps with is not text either. */
+START_TEST(ends_of_gaps)
+{
+    gguf_writer w = { 0 };
+    gguf *file = NULL;
+    tokenizer *t = NULL;
+
+    gw_header(&w, 3, 0, 6);
+    put_no_merges(&w), put_merge(&w, "a b");
+    gw_key_u32(&w, "tokenizer.ggml.fim_pad_token_id", 1);
+    gw_key_u32(&w, "tokenizer.ggml.fim_pre_token_id", 2);
+    ck_assert(gguf_open_memory(w.bytes, w.size, "gaps.gguf", &file, &error));
+    ck_assert_msg(tokenizer_open(file, &t, &error), "%s", error.message);
+    ck_assert(!tokenizer_is_end(t, 0) && tokenizer_is_end(t, 1) && !tokenizer_is_end(t, 2));
+    ck_assert_int_eq(tokenizer_eos(t), TOKENIZER_NONE);
+    tokenizer_close(t);
+    gguf_close(file);
+    free(w.bytes);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("tokenizer");
@@ -494,6 +515,7 @@ static Suite *suite(void)
     tcase_add_test(t, encodes_code_points);
     tcase_add_loop_test(t, refuses_wrong_files, 0, (int)COUNT(wrong));
     tcase_add_test(t, names_a_missing_byte);
+    tcase_add_test(t, ends_of_gaps);
     suite_add_tcase(s, t);
     return s;
 }
