@@ -64,6 +64,6 @@ __kernel void cls_append(__global int *restrict ids, __global cls_text_row *rest
         }
     }
     rows[r] = row;
-    const cls_text_token token = { result.token, result.logprob, result.kept, row.finish };
+    const cls_text_token token = { result.token, result.logprob, result.kept, row.finish, result.status };
     tokens[slot * get_global_size(0) + r] = token;
 }

@@ -28,6 +28,7 @@ typedef struct cls_text_token {
     float logprob;
     cls_uint kept;
     cls_uint finish;
+    cls_uint status; /* the sampler's, as in cls_result */
 } cls_text_token;
 
 /* What ends texts, all rows alike. */

@@ -421,7 +421,7 @@ typedef int (*clsample_model_fn)(void *user, const clsample_model_step *step);
     X(LENGTH, 3, "length")       /* max_length or max_new_tokens */                                 \
     X(CALLBACK, 4, "callback")   /* the token callback stopped the row */                           \
     X(CANCELLED, 5, "cancelled") /* the token callback cancelled all, or the call failed */         \
-    X(NO_TOKEN, 6, "no_token")   /* every logit was masked */                                       \
+    X(NO_TOKEN, 6, "no_token")   /* every logit was masked, or NaN */                               \
     X(PROMPT, 7, "prompt")       /* the prompt ends with one of `eos`: nothing was generated */
 typedef enum clsample_finish {
 #define CLSAMPLE_FINISH_ENUM(name, value, text) CLSAMPLE_FINISH_##name = (value),
@@ -440,6 +440,8 @@ typedef struct clsample_token {
     float logprob;     /**< as in clsample_result */
     uint32_t kept;     /**< as in clsample_result */
     uint32_t finish;   /**< a clsample_finish: not NONE if the row ends with this token */
+    uint32_t status;   /**< a clsample_row_status: OK, or NAN_IGNORED if the model gave NaN among the logits
+                            that the token was drawn from. NO_TOKEN never: such a row ends without a call */
 } clsample_token;
 typedef enum clsample_next {
     CLSAMPLE_CONTINUE = 0,

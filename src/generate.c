@@ -368,7 +368,14 @@ static clsample_next take_token(cls_loop *l, uint32_t r, const cls_text_token *t
     const clsample_texts *texts = &l->q.texts;
     cls_text_row *row = &l->row[r];
     const uint32_t position = row->length;
-    const clsample_token token = { sizeof token, r, position, t->token, t->logprob, t->kept, t->finish };
+    const clsample_token token = { .size = sizeof token,
+                                   .row = r,
+                                   .position = position,
+                                   .token = t->token,
+                                   .logprob = t->logprob,
+                                   .kept = t->kept,
+                                   .finish = t->finish,
+                                   .status = t->status };
 
     row->finish = t->finish;
     if (t->finish == CLS_FINISH_NO_TOKEN) return CLSAMPLE_CONTINUE;

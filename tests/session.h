@@ -23,7 +23,11 @@ session session_open(gguf *file, const llama_options *options);
 void session_close(session *s);
 /* The step that lengths and fresh ask for. */
 llama_step session_step(const session *s);
-/* Take it; the logits come to the host. What it does not write is poison afterwards. */
+/* Fill the logits and their guards with NaN. */
+void session_spoil(const session *s);
+/* Are these bytes of the logits, or of their guards, as session_spoil() left them? */
+bool session_is_unwritten(const void *bytes, size_t size);
+/* Spoil the logits and take the step; they come to the host. */
 void session_run(session *s);
 const float *session_logits(const session *s, uint32_t row);
 

@@ -98,7 +98,8 @@ cl_int __wrap_clEnqueueReadBuffer(cl_command_queue queue, cl_mem mem, cl_bool bl
 
 /* Each is launched for one row, which has `n` tokens. `next` is the article's: 10 for the id after the last,
  * 0 for the others. `noise` has logits that hang on the last two tokens and the length; after DEAD all are
- * masked. Both read ids that only the device knows. */
+ * masked. `holes` is `next` with NaN for id 7 in each third step, and for all ids after 10 tokens. They read
+ * ids that only the device knows. */
 static const char source[] =
     "__kernel void next(__global const int *ids, uint stride, uint vocab, uint r, uint n,\n"
     "                   __global float *logits)\n"
@@ -115,6 +116,13 @@ static const char source[] =
     "    h = (h ^ h >> 15) * 739982445u;\n"
     "    h = (h ^ h >> 12) & 2047u;\n"
     "    logits[r * vocab + v] = last == 39u ? -INFINITY : (float)h * 0.00390625f;\n"
+    "}\n"
+    "__kernel void holes(__global const int *ids, uint stride, uint vocab, uint r, uint n,\n"
+    "                    __global float *logits)\n"
+    "{\n"
+    "    const uint v = get_global_id(0);\n"
+    "    const float x = v == (uint)(ids[r * stride + n - 1] + 1) % vocab ? 10.0f : 0.0f;\n"
+    "    logits[r * vocab + v] = n == 10u || (v == 7u && n % 3u == 0u) ? NAN : x;\n"
     "}\n";
 
 /* The same of `noise` on the host. */
@@ -632,6 +640,42 @@ START_TEST(token_callback)
 }
 END_TEST
 
+/* Counts the tokens, and those whose status is not what `holes` makes it. */
+static clsample_next watch_status(void *user, const clsample_token *token)
+{
+    uint32_t *seen = user;
+    const uint32_t want = token->position % 3 == 0 ? CLSAMPLE_ROW_NAN_IGNORED : CLSAMPLE_ROW_OK;
+
+    seen[0]++;
+    seen[1] += token->status != want;
+    return CLSAMPLE_CONTINUE;
+}
+
+/* NaN among the logits is told with the token that is drawn without them, in every row and form; a row of
+ * nothing else ends. */
+START_TEST(nan_is_told)
+{
+    static const int32_t prompts[2][2] = { { 1, 2 }, { 3 } };
+    static const uint32_t lengths[2] = { 2, 1 };
+    mock m = mock_of("holes");
+    clsample_generation g = generation_of(&m, VOCAB, prompts[0], 2, 2);
+    uint32_t seen[2] = { 0 };
+    texts t;
+
+    g.lengths = lengths;
+    g.max_length = 20;
+    g.token = watch_status;
+    g.token_user = seen;
+    g.flags = _i ? CLSAMPLE_EAGER : 0;
+    generate(&g, &t);
+    ck_assert_uint_eq(seen[0], 17);
+    ck_assert_uint_eq(seen[1], 0);
+    for (int r = 0; r < 2; r++)
+        ck_assert(t.lengths[r] == 10 && t.finish[r] == CLSAMPLE_FINISH_NO_TOKEN);
+    ck_cl(clReleaseKernel(m.kernel));
+}
+END_TEST
+
 /* ---- Failures ---- */
 
 /* The model fails in its first step or a later one: its code is in the sentence, what was looked at stays. */
@@ -871,6 +915,7 @@ static Suite *generate_suite(void)
     tcase_add_test(t, not_before_min_tokens);
     tcase_add_loop_test(t, no_token, 0, 2);
     tcase_add_loop_test(t, token_callback, 0, 2);
+    tcase_add_loop_test(t, nan_is_told, 0, 2);
     tcase_add_loop_test(t, model_fails, 0, 4);
     tcase_add_test(t, wrong_requests);
     tcase_add_test(t, nothing_wanted);

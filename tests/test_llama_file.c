@@ -42,6 +42,7 @@ typedef struct change {
     uint32_t number;
     const char *text;
     float x;
+    bool none;          /* and llama.rope.scaling.type is "none" */
     const char *tensor; /* "" as a new name leaves it out */
     const char *name;
     uint32_t cols, rows, type;
@@ -79,6 +80,7 @@ static uint64_t put_keys(gguf_writer *w, const change *c)
     gw_key(w, epsilon, GW_F32);
     gw_f32(w, is_key(c, epsilon) ? c->x : 1e-5f);
     if (is_key(c, architecture) || is_key(c, epsilon)) return count;
+    if (c->none) gw_key_string(w, "llama.rope.scaling.type", "none"), count++;
     if (c->key && c->text) gw_key_string(w, c->key, c->text), count++;
     if (c->key && c->x != 0.0f) gw_key(w, c->key, GW_F32), gw_f32(w, c->x), count++;
     return count;
@@ -154,6 +156,50 @@ START_TEST(reads_what_is_there)
 }
 END_TEST
 
+/* A factor is linear scaling, under either key, unless the file says that there is none. */
+START_TEST(reads_scalings)
+{
+    static const char *const keys[] = { "llama.rope.scaling.factor", "llama.rope.scale_linear" };
+    llama_shape s;
+
+    for (size_t i = 0; i < COUNT(keys); i++) {
+        ck_assert_msg(read_file(&(change){ .key = keys[i], .x = 4.0f }, &s), "%s", error.message);
+        ck_assert_msg(s.rope_divisor == 4.0f, "%s: %g", keys[i], (double)s.rope_divisor);
+        ck_assert(read_file(&(change){ .key = keys[i], .x = 4.0f, .none = true }, &s));
+        ck_assert(s.rope_divisor == 1.0f);
+    }
+}
+END_TEST
+
+/* Keys without effect, and others with the one value that is supported. */
+START_TEST(reads_what_does_not_matter)
+{
+    static const change fine[] = {
+        { .key = "general.quantization_version", .number = 2 },
+        { .key = "general.something.new", .number = 7 },
+        { .key = "general.type", .text = "model" },
+        { .key = "split.count", .number = 1 },
+        { .key = "another.logit_scale", .number = 3 },
+        { .key = "llama.attention.causal", .number = 1 },
+        { .key = "llama.attention.clamp_kqv", .number = 0 },
+        { .key = "llama.attention.layer_norm_epsilon", .x = 1e-5f },
+        { .key = "llama.attention.scale", .x = 0.25f },
+        { .key = "llama.expert_used_count", .number = 0 },
+        { .key = "llama.logit_scale", .x = 1.0f },
+        { .key = "llama.pooling_type", .number = 1 },
+        { .key = "llama.rope.scaling.attn_factor", .x = 1.0f },
+        { .key = "llama.rope.scaling.original_context_length", .number = 64 },
+        { .key = "llama.tensor_data_layout", .text = "Meta AI original pth" },
+        { .key = "llama.tensor_data_layout", .text = "reference" },
+        { .key = "llama.vocab_size", .number = 40 },
+    };
+    llama_shape s;
+
+    for (size_t i = 0; i < COUNT(fine); i++)
+        ck_assert_msg(read_file(&fine[i], &s), "%s", error.message);
+}
+END_TEST
+
 START_TEST(reads_what_may_differ)
 {
     llama_shape s;
@@ -206,6 +252,46 @@ static const struct {
       "is \"yarn\"; supported is \"none\" or \"linear\"" },
     { { .key = "llama.rope.scaling.type", .text = "linear" },
       "\"llama.rope.scaling.factor\" (a float) is missing" },
+    { { .key = "llama.rope.scaling.type", .text = "longrope" }, "is \"longrope\"; supported is \"none\"" },
+    { { .key = "llama.rope.scaling.factor", .x = 0.5f },
+      "\"llama.rope.scaling.factor\" is 0.5; 1 to 1e+06 are supported" },
+    { { .key = "llama.rope.scale_linear", .x = 0.5f },
+      "\"llama.rope.scale_linear\" is 0.5; 1 to 1e+06 are supported" },
+    { { .key = "llama.rope.scaling.attn_factor", .x = 1.25f },
+      "key \"llama.rope.scaling.attn_factor\" is 1.25; 1 or true is supported" },
+    { { .key = "llama.rope.scaling.yarn_ext_factor", .x = 1.0f },
+      "key \"llama.rope.scaling.yarn_ext_factor\" is 1; 0, false or nothing is supported" },
+    { { .key = "llama.attention.causal", .number = 0 },
+      "\"llama.attention.causal\" is 0; 1 or true is supported" },
+    { { .key = "llama.attention.clamp_kqv", .x = 8.0f },
+      "\"llama.attention.clamp_kqv\" is 8; 0, false or nothing is supported" },
+    { { .key = "llama.attention.scale", .x = 0.5f }, "scale\" is 0.5; 0 and 0.25 are supported" },
+    { { .key = "llama.attention.sliding_window_pattern", .number = 4 },
+      "pattern\" is 4; 0, false or nothing is supported" },
+    { { .key = "llama.logit_scale", .x = 0.0625f },
+      "\"llama.logit_scale\" is 0.0625; 0 and 1 are supported" },
+    { { .key = "llama.logit_scale", .text = "x" }, "\"llama.logit_scale\" is \"x\"; 0 and 1 are supported" },
+    { { .key = "llama.embedding_scale", .x = 12.0f }, "\"llama.embedding_scale\" is 12; 0 and 1" },
+    { { .key = "llama.residual_scale", .x = 0.22f }, "\"llama.residual_scale\" is 0.22" },
+    { { .key = "llama.final_logit_softcapping", .x = 30.0f },
+      "softcapping\" is 30; 0, false or nothing is supported" },
+    { { .key = "llama.use_parallel_residual", .number = 1 },
+      "\"llama.use_parallel_residual\" is 1; 0, false" },
+    { { .key = "llama.expert_used_count", .number = 2 },
+      "\"llama.expert_used_count\" is 2; 0, false or nothing is supported" },
+    { { .key = "llama.tensor_data_layout", .text = "other" },
+      "is \"other\"; supported is \"Meta AI original pth\" or \"reference\"" },
+    { { .key = "llama.vocab_size", .number = 41 },
+      "\"llama.vocab_size\" is 41; multiples of 1 from 40 to 40" },
+    { { .key = "llama.brand_new", .number = 7 },
+      "key \"llama.brand_new\", which is 7, is not known, and the result may hang on it" },
+    { { .key = "llama.hidden_activation", .text = "gelu" },
+      "key \"llama.hidden_activation\", which is \"gelu\", is not known" },
+    { { .key = "llama.", .number = 7 }, "key \"llama.\", which is 7, is not known" },
+    { { .key = "general.quantization_version", .number = 1 }, "version\" is 1; 2 is supported" },
+    { { .key = "general.type", .text = "adapter" },
+      "\"general.type\" is \"adapter\"; supported is \"model\"" },
+    { { .key = "split.count", .number = 3 }, "key \"split.count\" is 3; 0 and 1 are supported" },
     { { .key = "llama.attention.layer_norm_rms_epsilon", .x = 2.0f }, "epsilon\" is 2; 1e-12 to 1" },
     { { .key = "llama.expert_count", .number = 8 }, "a model of 8 experts; those without are supported" },
     { { .tensor = "blk.0.attn_q.weight", .name = "" }, "the tensor \"blk.0.attn_q.weight\" is missing" },
@@ -243,6 +329,8 @@ static Suite *suite(void)
     tcase_set_timeout(t, 0); /* ctest has one */
     tcase_add_test(t, reads_what_is_there);
     tcase_add_test(t, reads_what_may_differ);
+    tcase_add_test(t, reads_scalings);
+    tcase_add_test(t, reads_what_does_not_matter);
     tcase_add_loop_test(t, refuses_wrong_files, 0, (int)COUNT(wrong));
     suite_add_tcase(s, t);
     return s;

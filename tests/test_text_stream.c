@@ -20,19 +20,25 @@ static const struct {
     const char *early; /* shown before the end */
     const char *want;
     bool stopped;
+    int n_early; /* pieces in which stops do not count */
 } known[] = {
-    { "no stops", { NULL }, { "ab", "c" }, "abc", "abc", false },
-    { "a stop in one piece", { "b" }, { "abc", "d" }, "a", "a", true },
-    { "a stop in two", { "bc" }, { "ab", "cd" }, "a", "a", true },
-    { "a stop that does not come", { "bcd" }, { "ab", "c" }, "a", "abc", false },
-    { "a beginning that turns out wrong", { "bcd" }, { "ab", "cx" }, "abcx", "abcx", false },
-    { "a beginning inside a beginning", { "aab" }, { "aa", "a", "b" }, "a", "a", true },
-    { "the first that is complete wins", { "abcd", "b" }, { "abcd" }, "a", "a", true },
-    { "at the very beginning", { "a" }, { "a" }, "", "", true },
-    { "a character in two pieces", { NULL }, { "x\xC3", "\xA9" }, "x\xC3\xA9", "x\xC3\xA9", false },
-    { "half a character at the end", { NULL }, { "x\xC3" }, "x", "x\xEF\xBF\xBD", false },
-    { "an escape sequence in a pipe", { NULL }, { "x\x1B", "[2J" }, "x\x1B[2J", "x\x1B[2J", false },
-    { "a stop of two bytes", { "\xC3\xA9" }, { "x\xC3", "\xA9y" }, "x", "x", true },
+    { "no stops", { NULL }, { "ab", "c" }, "abc", "abc", false, 0 },
+    { "a stop in one piece", { "b" }, { "abc", "d" }, "a", "a", true, 0 },
+    { "a stop in two", { "bc" }, { "ab", "cd" }, "a", "a", true, 0 },
+    { "a stop that does not come", { "bcd" }, { "ab", "c" }, "a", "abc", false, 0 },
+    { "a beginning that turns out wrong", { "bcd" }, { "ab", "cx" }, "abcx", "abcx", false, 0 },
+    { "a beginning inside a beginning", { "aab" }, { "aa", "a", "b" }, "a", "a", true, 0 },
+    { "the first that is complete wins", { "abcd", "b" }, { "abcd" }, "a", "a", true, 0 },
+    { "at the very beginning", { "a" }, { "a" }, "", "", true, 0 },
+    { "a character in two pieces", { NULL }, { "x\xC3", "\xA9" }, "x\xC3\xA9", "x\xC3\xA9", false, 0 },
+    { "half a character at the end", { NULL }, { "x\xC3" }, "x", "x\xEF\xBF\xBD", false, 0 },
+    { "an escape sequence in a pipe", { NULL }, { "x\x1B", "[2J" }, "x\x1B[2J", "x\x1B[2J", false, 0 },
+    { "a stop of two bytes", { "\xC3\xA9" }, { "x\xC3", "\xA9y" }, "x", "x", true, 0 },
+    { "a stop that came too early", { "b" }, { "ab", "cb", "d" }, "abc", "abc", true, 1 },
+    { "early to the end", { "b" }, { "ab" }, "ab", "ab", false, 1 },
+    { "a stop that begins early", { "bc" }, { "ab", "c" }, "a", "a", true, 1 },
+    { "one too early begins another", { "bb" }, { "abb", "b" }, "ab", "ab", true, 1 },
+    { "half a character, too early", { "\xEF\xBF\xBD" }, { "x\xC3" }, "x", "x\xEF\xBF\xBD", false, 1 },
 };
 
 static char *shown;
@@ -56,8 +62,10 @@ START_TEST(known_texts)
 
     ck_assert_ptr_nonnull(s.to);
     set_stops(&stops, known[_i].stops);
-    for (int i = 0; i < PIECES && known[_i].pieces[i]; i++)
+    for (int i = 0; i < PIECES && known[_i].pieces[i]; i++) {
+        s.early = i < known[_i].n_early;
         text_stream_push(&s, known[_i].pieces[i], strlen(known[_i].pieces[i]));
+    }
     fflush(s.to);
     ck_assert_msg(is_shown(known[_i].early), "%s: early \"%s\"", known[_i].what, shown);
     text_stream_end(&s);
@@ -71,11 +79,21 @@ START_TEST(known_texts)
 }
 END_TEST
 
+/* Where `stop` first is in the text with its end past `from` bytes; the text's length if it is not. */
+static size_t find_stop(const char *text, const char *stop, size_t from)
+{
+    for (const char *at = text; (at = strstr(at, stop)) != NULL; at++) {
+        if ((size_t)(at - text) + strlen(stop) > from) return (size_t)(at - text);
+    }
+    return strlen(text);
+}
+
 /* Two letters make many beginnings: the text is cut before the stop that is complete first, in whatever
- * pieces it comes, and what is shown is never taken back. */
+ * pieces it comes and however many of them are too early, and what is shown is never taken back. */
 START_TEST(random_texts)
 {
     test_rng r = { 700u + (uint64_t)_i };
+    const size_t early = rng_below(&r, 2) ? rng_below(&r, 20) : 0; /* bytes */
     char text[41], stop[2][5];
     size_t want = 40, end = 41;
     cli_list stops = { { stop[0], stop[1] }, 2 };
@@ -92,15 +110,15 @@ START_TEST(random_texts)
         text[i] = "aabc"[rng_below(&r, 4)];
     text[40] = 0;
     for (size_t i = 0; i < 2; i++) {
-        const char *found = strstr(text, stop[i]);
-        const size_t begin = found ? (size_t)(found - text) : 40, after = begin + strlen(stop[i]);
-        if (found && (after < end || (after == end && begin < want))) {
+        const size_t begin = find_stop(text, stop[i], early), after = begin + strlen(stop[i]);
+        if (begin < 40 && (after < end || (after == end && begin < want))) {
             want = begin;
             end = after;
         }
     }
     while (at < 40) {
-        const size_t n = rng_below(&r, 5), left = 40 - at;
+        const size_t n = rng_below(&r, 5), left = (at < early ? early : 40) - at;
+        s.early = at < early;
         text_stream_push(&s, text + at, n < left ? n : left);
         at += n < left ? n : left;
         ck_assert_uint_le(s.shown, want);

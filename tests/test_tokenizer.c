@@ -155,6 +155,10 @@ static const struct {
     { WORDS_GPT2, "x=12, y", "x|=|12|,| y" },
     { WORDS_GPT2, "\xC3\xA9t\xC3\xA9\xC2\xA0!", "\xC3\xA9t\xC3\xA9|\xC2\xA0|!" },
     { WORDS_GPT2, "\xE6\x97\xA5 \xF0\x9F\x9A\x80", "\xE6\x97\xA5| \xF0\x9F\x9A\x80" },
+    /* Letters of Unicode 15.1 and 16, a digit of 16 */
+    { WORDS_GPT2, "\xF0\xAE\xAF\xB0's", "\xF0\xAE\xAF\xB0|'s" },
+    { WORDS_GPT2, "\xF0\x90\x97\x80's", "\xF0\x90\x97\x80|'s" },
+    { WORDS_GPT2, "a\xF0\x90\xB5\x80'", "a|\xF0\x90\xB5\x80|'" },
     { WORDS_GPT2,
       "a\xFF\xFE"
       "b",
@@ -387,6 +391,27 @@ static void put_no_bos(gguf_writer *w)
     put_no_merges(w), put_merge(w, "a b"), gw_key_bool(w, "tokenizer.ggml.add_bos_token", 1);
 }
 
+static void put_end(gguf_writer *w)
+{
+    put_no_merges(w), put_merge(w, "a b"), gw_key_bool(w, "tokenizer.ggml.add_eos_token", 1);
+}
+
+static void put_blank(gguf_writer *w)
+{
+    put_no_merges(w), put_merge(w, "a b"), gw_key_bool(w, "tokenizer.ggml.add_space_prefix", 1);
+}
+
+static void put_charsmap(gguf_writer *w)
+{
+    put_no_merges(w), put_merge(w, "a b"), gw_array(w, "tokenizer.ggml.precompiled_charsmap", GW_U8, 2);
+    gw_bytes(w, "ab", 2);
+}
+
+static void put_unknown(gguf_writer *w)
+{
+    put_no_merges(w), put_merge(w, "a b"), gw_key_string(w, "tokenizer.ggml.brand_new", "yes");
+}
+
 static const struct {
     uint64_t keys;
     void (*put)(gguf_writer *w);
@@ -402,6 +427,11 @@ static const struct {
     { 4, put_unknown_merge, "tokenizer.ggml.merges has \"a c\" at 0; allowed are two tokens" },
     { 4, put_blankless_merge, "tokenizer.ggml.merges has \"ab\" at 0; allowed are two tokens" },
     { 5, put_large_id, "tokenizer.ggml.eos_token_id is 3; ids from 0 to 2 are allowed" },
+    { 5, put_end, "key \"tokenizer.ggml.add_eos_token\" is true; 0, false or nothing is supported" },
+    { 5, put_blank, "key \"tokenizer.ggml.add_space_prefix\" is true; 0, false or nothing is supported" },
+    { 5, put_charsmap,
+      "key \"tokenizer.ggml.precompiled_charsmap\" is an array of 2; 0, false or nothing is supported" },
+    { 5, put_unknown, "key \"tokenizer.ggml.brand_new\", which is \"yes\", is not known" },
     { 5, put_no_bos, "texts are to begin with a token, but tokenizer.ggml.bos_token_id is missing" },
 };
 
@@ -447,6 +477,27 @@ START_TEST(names_a_missing_byte)
 }
 END_TEST
 
+/* What a model for code fills gaps with is not text either. */
+START_TEST(ends_of_gaps)
+{
+    gguf_writer w = { 0 };
+    gguf *file = NULL;
+    tokenizer *t = NULL;
+
+    gw_header(&w, 3, 0, 6);
+    put_no_merges(&w), put_merge(&w, "a b");
+    gw_key_u32(&w, "tokenizer.ggml.fim_pad_token_id", 1);
+    gw_key_u32(&w, "tokenizer.ggml.fim_pre_token_id", 2);
+    ck_assert(gguf_open_memory(w.bytes, w.size, "gaps.gguf", &file, &error));
+    ck_assert_msg(tokenizer_open(file, &t, &error), "%s", error.message);
+    ck_assert(!tokenizer_is_end(t, 0) && tokenizer_is_end(t, 1) && !tokenizer_is_end(t, 2));
+    ck_assert_int_eq(tokenizer_eos(t), TOKENIZER_NONE);
+    tokenizer_close(t);
+    gguf_close(file);
+    free(w.bytes);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("tokenizer");
@@ -464,6 +515,7 @@ static Suite *suite(void)
     tcase_add_test(t, encodes_code_points);
     tcase_add_loop_test(t, refuses_wrong_files, 0, (int)COUNT(wrong));
     tcase_add_test(t, names_a_missing_byte);
+    tcase_add_test(t, ends_of_gaps);
     suite_add_tcase(s, t);
     return s;
 }

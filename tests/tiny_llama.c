@@ -143,6 +143,11 @@ static void put_layer(builder *b, uint32_t layer)
     }
 }
 
+static bool has_type(const tiny_shape *s)
+{
+    return s->scaling > 0 && !s->old_key;
+}
+
 static void put_keys(gguf_writer *w, const tiny_shape *s)
 {
     gw_key_string(w, "general.architecture", "llama");
@@ -158,11 +163,16 @@ static void put_keys(gguf_writer *w, const tiny_shape *s)
     gw_key(w, "llama.rope.freq_base", GW_F32), gw_f32(w, s->base);
     gw_key(w, "llama.attention.layer_norm_rms_epsilon", GW_F32), gw_f32(w, 1e-5f);
     if (s->scaling > 0) {
-        gw_key_string(w, "llama.rope.scaling.type", "linear");
-        gw_key(w, "llama.rope.scaling.factor", GW_F32), gw_f32(w, s->scaling);
+        const char *factor = s->old_key ? "llama.rope.scale_linear" : "llama.rope.scaling.factor";
+        if (has_type(s)) gw_key_string(w, "llama.rope.scaling.type", "linear");
+        gw_key(w, factor, GW_F32), gw_f32(w, s->scaling);
     }
 }
-#define MODEL_KEYS 12u
+
+static uint64_t count_keys(const tiny_shape *s)
+{
+    return TINY_TOKENIZER_KEYS + 12 + (s->scaling > 0) + has_type(s);
+}
 
 tiny_model tiny_model_make(const tiny_shape *s, uint64_t seed)
 {
@@ -175,7 +185,7 @@ tiny_model tiny_model_make(const tiny_shape *s, uint64_t seed)
     if (s->factors) m.factors = put_list(&b, "rope_freqs.weight", s->rope / 2);
     for (uint32_t i = 0; i < s->layers; i++)
         put_layer(&b, i);
-    gw_header(&m.file, 3, b.tensors, TINY_TOKENIZER_KEYS + MODEL_KEYS + (s->scaling > 0 ? 2 : 0));
+    gw_header(&m.file, 3, b.tensors, count_keys(s));
     tiny_put_tokenizer(&m.file, "smollm");
     put_keys(&m.file, s);
     gw_bytes(&m.file, b.names.bytes, b.names.size);

@@ -44,6 +44,7 @@ typedef struct tiny_shape {
     const char *name;
     uint32_t layers, dim, heads, kv_heads, head, ff, vocab, context, rope;
     float base, scaling;        /* scaling 0: no such keys */
+    bool old_key;               /* scaling under the key of older files, which have no type */
     bool tied, factors;         /* no output matrix of its own; divisors of the angles */
     uint32_t types[TINY_TYPES]; /* ggml's, of one matrix after the other, over and over */
 } tiny_shape;

@@ -96,8 +96,10 @@ static int open_texts(cli *c, generate *g)
     g->logprobs = calloc(tokens, sizeof *g->logprobs);
     g->lengths = calloc(g->samples, sizeof *g->lengths);
     g->finish = calloc(g->samples, sizeof *g->finish);
+    g->nan_tokens = calloc(g->samples, sizeof *g->nan_tokens);
     g->streams = calloc(g->samples, sizeof *g->streams);
-    if (!g->ids || !g->logprobs || !g->lengths || !g->finish || !g->streams) return cli_fail_memory(c);
+    if (!g->ids || !g->logprobs || !g->lengths || !g->finish || !g->nan_tokens || !g->streams)
+        return cli_fail_memory(c);
     for (uint32_t i = 0; i < g->samples; i++)
         g->streams[i].stops = &g->stops;
     if (g->samples == 1 && !c->json) g->streams[0].to = stdout;
@@ -146,6 +148,7 @@ static void close_all(generate *g)
     free(g->logprobs);
     free(g->lengths);
     free(g->finish);
+    free(g->nan_tokens);
     tokenizer_ids_free(&g->prompt_ids);
     tokenizer_ids_free(&g->ends);
     tokenizer_close(g->tokenizer);
@@ -185,9 +188,10 @@ static json_t *json_sample(const generate *g, uint32_t i)
     const size_t first = (size_t)i * g->stride + prompt;
     const text_stream *s = &g->streams[i];
 
-    return json_pack("{s:o, s:o, s:o, s:s}", "ids", json_ids(g->ids + first, count), "logprobs",
+    return json_pack("{s:o, s:o, s:o, s:s, s:I}", "ids", json_ids(g->ids + first, count), "logprobs",
                      json_logprobs(g->logprobs + first, count), "text",
-                     json_stringn(s->text ? s->text : "", s->length), "finish", generate_finish(g, i));
+                     json_stringn(s->text ? s->text : "", s->length), "finish", generate_finish(g, i),
+                     "nan_tokens", (json_int_t)g->nan_tokens[i]);
 }
 
 static json_t *json_or_null(double number, bool known)
@@ -226,6 +230,26 @@ static int give_json(cli *c, const generate *g)
     if (ok) return cli_result(c, object);
     json_decref(object);
     return cli_fail_memory(c);
+}
+
+/* The sampler goes on without them, but a model that is whole has none. */
+static void warn_of_nan(const generate *g)
+{
+    static const char advice[] = "look for a damaged model file, or try another --device";
+    const uint64_t tokens = generate_nan_count(g);
+    uint32_t ended = 0;
+
+    for (uint32_t i = 0; i < g->samples; i++)
+        ended += g->finish[i] == CLSAMPLE_FINISH_NO_TOKEN;
+    if (tokens > 0)
+        fprintf(stderr,
+                "clsample generate: NaN logits in %" PRIu64 " of %" PRIu64
+                " tokens, which were drawn from the other logits; %s\n",
+                tokens, generate_count(g), advice);
+    if (ended > 0)
+        fprintf(stderr,
+                "clsample generate: %" PRIu32 " of %" PRIu32 " texts ended because every logit was NaN; %s\n",
+                ended, g->samples, advice);
 }
 
 static void print_figures(const generate *g)
@@ -301,7 +325,7 @@ static void add_length_options(cli_options *o, generate *g)
                              .value = "N",
                              .target = &g->min_tokens,
                              .max = MAX_LENGTH,
-                             .help = "the model cannot end the text before so many (0)" });
+                             .help = "neither the model nor --stop ends the text before so many (0)" });
     cli_add(o, (cli_option){ .kind = CLI_LIST,
                              .name = "stop",
                              .value = "TEXT",
@@ -347,6 +371,7 @@ int cmd_generate(cli *c, int argc, char **argv)
     if (code != CLI_GO) return code;
     if (!g.model) return cli_fail_usage(c, "no model given; --model F.gguf is wanted");
     code = run_command(c, &g);
+    if (code == CLI_DONE) warn_of_nan(&g);
     if (code == CLI_DONE) code = c->json ? give_json(c, &g) : give_text(&g);
     if (code == CLI_DONE && g.interrupted)
         code = cli_fail(c, EXIT_INTERRUPTED, "E_INTERRUPTED", "interrupted");

@@ -33,6 +33,7 @@ typedef struct generate {
     int32_t *ids;         /* [samples, stride] */
     float *logprobs;      /* [samples, stride] */
     uint32_t *lengths, *finish;
+    uint32_t *nan_tokens; /* [samples]: tokens that were drawn while logits were NaN */
 
     /* The run */
     cl_mem logits;    /* those of the last step; owned */
@@ -46,8 +47,9 @@ typedef struct generate {
  * and everything above are there. Returns an exit code; where Ctrl-C ended it, 0 with `interrupted`. */
 int generate_run(cli *c, generate *g);
 
-/* Tokens that were generated, of all texts together. */
+/* Tokens that were generated, of all texts together, and those that were drawn while logits were NaN. */
 uint64_t generate_count(const generate *g);
+uint64_t generate_nan_count(const generate *g);
 /* Tokens a second after the first; 0 where there were none. */
 double generate_speed(const generate *g);
 /* The part of a step that is not the model's, 0 to 1; negative if it was not measured. */

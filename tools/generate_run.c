@@ -118,7 +118,10 @@ static clsample_next take_token(void *user, const clsample_token *t)
     generate *g = ((run *)user)->g;
     text_stream *s = &g->streams[t->row];
 
+    /* As the library has it for stop sequences: with the last of min_tokens they begin to count. */
+    s->early = t->position + 1 - g->prompt_ids.count < g->min_tokens;
     g->last_token = now();
+    g->nan_tokens[t->row] += t->status == CLSAMPLE_ROW_NAN_IGNORED;
     if (!tokenizer_is_control(g->tokenizer, t->token)) {
         const gguf_string bytes = tokenizer_bytes(g->tokenizer, t->token);
         text_stream_push(s, bytes.text, bytes.length);
@@ -259,6 +262,15 @@ uint64_t generate_count(const generate *g)
 
     for (uint32_t i = 0; i < g->samples; i++)
         tokens += g->lengths[i] - (g->prompt_ids.count < g->lengths[i] ? g->prompt_ids.count : g->lengths[i]);
+    return tokens;
+}
+
+uint64_t generate_nan_count(const generate *g)
+{
+    uint64_t tokens = 0;
+
+    for (uint32_t i = 0; i < g->samples; i++)
+        tokens += g->nan_tokens[i];
     return tokens;
 }
 

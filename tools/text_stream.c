@@ -20,10 +20,11 @@ static bool make_room(text_stream *s, size_t more)
 }
 
 /* Cut the text before the stop that is complete first, whatever pieces it came in: one that ends after the
- * first `from` bytes. Of two that end together it is the longer one. */
+ * first `from` bytes. Of two that end together it is the longer one. One that was complete while it was early
+ * is passed over, but its bytes may be the beginning of another. */
 static void look_for_stops(text_stream *s, size_t from)
 {
-    for (size_t end = from + 1; !s->stopped && end <= s->length; end++) {
+    for (size_t end = from + 1; !s->early && !s->stopped && end <= s->length; end++) {
         size_t begin = end;
         for (size_t i = 0; i < s->stops->count; i++) {
             const size_t n = strlen(s->stops->text[i]);
@@ -35,13 +36,14 @@ static void look_for_stops(text_stream *s, size_t from)
     }
 }
 
-/* Where the beginning of a stop stands at the text's end; the text's length if none does. */
+/* Where a stop stands at the text's end that is not complete yet; the text's length if none does. */
 static size_t first_doubt(const text_stream *s)
 {
     for (size_t at = s->shown; at < s->length; at++) {
         const size_t left = s->length - at;
         for (size_t i = 0; i < s->stops->count; i++)
-            if (strncmp(s->stops->text[i], s->text + at, left) == 0) return at;
+            if (strlen(s->stops->text[i]) > left && memcmp(s->stops->text[i], s->text + at, left) == 0)
+                return at;
     }
     return s->length;
 }

@@ -9,11 +9,12 @@
 
 typedef struct text_stream {
     FILE *to;              /* where it is shown, or NULL */
-    const cli_list *stops; /* the text ends before the one of these that is complete first */
+    const cli_list *stops; /* the text ends before the one of these that is complete first, once not early */
     utf8_stream utf8;
     char *text; /* owned, not ended by a 0 */
     size_t length, room;
     size_t shown; /* bytes of it */
+    bool early;   /* set by the owner: stops that are complete meanwhile do not end the text */
     bool stopped; /* one of `stops` came */
     bool failed;  /* out of memory: what came then is missing */
 } text_stream;

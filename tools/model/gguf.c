@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -760,6 +761,43 @@ double gguf_array_f64(const gguf_array *array, uint64_t i)
     if (array->type == F64) return load_f64(at);
     if (array->type == U64) return (double)load(at, 8);
     return (double)load_i64(array->type, at);
+}
+
+size_t gguf_key_count(const gguf *file)
+{
+    return file->n_keys;
+}
+
+gguf_string gguf_key_name(const gguf *file, size_t i)
+{
+    return file->keys[i].name;
+}
+
+double gguf_key_number(const gguf *file, size_t i)
+{
+    const entry *key = &file->keys[i];
+    const gguf_array one = { .count = 1, .type = key->type, .bytes = key->value };
+
+    if (!key->array && key->type != STRING) return gguf_array_f64(&one, 0);
+    return (key->array ? key->count : load_string(key->value).length) == 0 ? 0.0 : NAN;
+}
+
+const char *gguf_key_show(const gguf *file, size_t i, char out[GGUF_QUOTED])
+{
+    const entry *key = &file->keys[i];
+    const double number = gguf_key_number(file, i);
+    char text[GGUF_QUOTED];
+
+    if (key->array) {
+        snprintf(out, GGUF_QUOTED, "an array of %" PRIu64, key->count);
+    } else if (key->type == STRING) {
+        snprintf(out, GGUF_QUOTED, "\"%.*s\"", GGUF_QUOTED - 3, gguf_quote(load_string(key->value), text));
+    } else if (key->type == BOOL) {
+        snprintf(out, GGUF_QUOTED, "%s", number != 0 ? "true" : "false");
+    } else {
+        snprintf(out, GGUF_QUOTED, "%.7g", number);
+    }
+    return out;
 }
 
 /* ---- Tensors, read ---- */

@@ -88,6 +88,15 @@ bool gguf_get_numbers(const gguf *file, const char *key, gguf_array *out, model_
 int64_t gguf_array_i64(const gguf_array *array, uint64_t i);
 double gguf_array_f64(const gguf_array *array, uint64_t i);
 
+/* All keys, in the order of their names. */
+size_t gguf_key_count(const gguf *file);
+gguf_string gguf_key_name(const gguf *file, size_t i);
+/* A key's value as a number, whatever its type: a bool is 0 or 1, a string or an array 0 if it is empty, else
+ * NaN. */
+double gguf_key_number(const gguf *file, size_t i);
+/* The value for a message: 4, 0.5, true, "text", an array of 3. Returns `out`. */
+const char *gguf_key_show(const gguf *file, size_t i, char out[GGUF_QUOTED]);
+
 /* ---- Tensors ---- */
 
 /* Those that weights may have here. The other types of ggml are known by name and size only. */

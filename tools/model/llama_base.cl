@@ -31,12 +31,12 @@
 
 /* ---- Weights ---- */
 
-/* The float16 with these bits. Infinities and NaN, which no weight is, become large numbers. */
+/* The float16 with these bits. No weight is infinite or NaN, but one in a damaged file has to show. */
 FN float half_float(const ushort half_bits)
 {
     const uint bits = half_bits & 0x7fffu;
     const float small = (float)bits * 0x1p-24f;
-    const float normal = as_float((bits << 13) + 0x38000000u);
+    const float normal = as_float((bits << 13) + (bits < 0x7c00u ? 0x38000000u : 0x70000000u));
     const float size = bits < 0x400u ? small : normal;
 
     return half_bits & 0x8000u ? -size : size;

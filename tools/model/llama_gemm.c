@@ -97,9 +97,23 @@ bool llama_gemm_enqueue(const llama *l, const llama_gemm *g, model_error *error)
     return status == CLBlastSuccess || fail_clblast(error, status, "Sgemm");
 }
 
+/* CLBlast 1.5's Sgemv adds beta times what lay in y, also where beta is 0, and 0 times NaN or an infinity is
+ * NaN: nobody may have written there yet, or the last step's -inf stands there. Its Sgemm does not read what
+ * it replaces. */
+static bool clear(const llama *l, const llama_gemv *g, model_error *error)
+{
+    const cl_float zero = 0.0f;
+    const cl_int code = clEnqueueFillBuffer(l->queue, g->y, &zero, sizeof zero, g->y_offset * sizeof zero,
+                                            g->rows * sizeof zero, 0, NULL, NULL);
+
+    return code == CL_SUCCESS || llama_fail_cl(error, code, "clEnqueueFillBuffer logits");
+}
+
 bool llama_gemv_enqueue(const llama *l, const llama_gemv *g, model_error *error)
 {
     cl_command_queue queue = l->queue;
+
+    if (!clear(l, g, error)) return false;
     const CLBlastStatusCode status =
         CLBlastSgemv(CLBlastLayoutRowMajor, CLBlastTransposeNo, g->rows, g->cols, 1.0f, g->a, 0, g->cols,
                      g->x, g->x_offset, 1, 0.0f, g->y, g->y_offset, 1, &queue, NULL);

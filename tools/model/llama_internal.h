@@ -153,7 +153,8 @@ bool llama_load(llama *l, const llama_tensors *tensors, model_error *error);
 bool llama_gemm_there(void);
 /* Choose CLBlast's parameters for the device, where its own database has none that are any good. */
 bool llama_gemm_tune(const llama *l, model_error *error);
-/* out[m, n] (+)= a[m, k] b[k, n], row-major, rows a_stride and out_stride floats apart. */
+/* out[m, n] (+)= a[m, k] b[k, n], row-major, rows a_stride and out_stride floats apart. Where it does not add
+ * it does not matter what lies in `out`. */
 typedef struct llama_gemm {
     cl_mem a, b, out;
     size_t m, n, k;
@@ -161,7 +162,7 @@ typedef struct llama_gemm {
     bool add;                                /* to what is there */
 } llama_gemm;
 bool llama_gemm_enqueue(const llama *l, const llama_gemm *g, model_error *error);
-/* y = a[rows, cols] x, all plain floats, from these offsets on. */
+/* y = a[rows, cols] x, all plain floats, from these offsets on, whatever lies in y. */
 typedef struct llama_gemv {
     cl_mem a, x, y;
     size_t rows, cols, x_offset, y_offset; /* floats */

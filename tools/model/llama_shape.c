@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "keys.h"
 #include "llama_internal.h"
 
 #include <inttypes.h>
@@ -60,6 +61,20 @@ static bool read_word(const gguf *file, const char *key, const char *first, cons
                       second ? "\"" : "");
 }
 
+/* What scores are multiplied with: 0 stands for the root that all models here have. */
+static bool check_scale(const gguf *file, const llama_shape *s, model_error *error)
+{
+    static const char key[] = "llama.attention.scale";
+    const float usual = 1.0f / sqrtf((float)s->head);
+    float scale = 0.0f;
+
+    if (!gguf_has(file, key)) return true;
+    if (!gguf_get_f32(file, key, &scale, error)) return false;
+    if (scale == 0.0f || fabsf(scale - usual) <= 1e-6f * usual) return true;
+    return model_fail(error, "%s: key \"%s\" is %g; 0 and %g are supported", gguf_path(file), key,
+                      (double)scale, (double)usual);
+}
+
 /* The heads' sizes, which follow from others unless the file gives them. */
 static bool read_heads(const gguf *file, llama_shape *s, model_error *error)
 {
@@ -78,7 +93,8 @@ static bool read_heads(const gguf *file, llama_shape *s, model_error *error)
         { "llama.attention.value_length", &value_length, s->head, s->head, 1, s->head },
         { "llama.rope.dimension_count", &s->rope, 2, s->head, 2, s->head },
     };
-    if (!read_fields(file, rest, sizeof rest / sizeof *rest, error)) return false;
+    if (!read_fields(file, rest, sizeof rest / sizeof *rest, error) || !check_scale(file, s, error))
+        return false;
     if (s->heads % s->kv_heads == 0 && s->heads * s->head % LLAMA_BLOCK == 0) return true;
     return model_fail(error,
                       "%s: %" PRIu32 " heads of %" PRIu32 " values for %" PRIu32
@@ -86,16 +102,106 @@ static bool read_heads(const gguf *file, llama_shape *s, model_error *error)
                       gguf_path(file), s->heads, s->head, s->kv_heads, LLAMA_BLOCK);
 }
 
+/* A factor without a type is a linear one, and files from before there were types have it under a key of its
+ * own, which counts where the other is missing. */
 static bool read_rope(const gguf *file, llama_shape *s, model_error *error)
 {
-    static const char type[] = "llama.rope.scaling.type";
-    gguf_string scaling = { "none", 4 };
+    static const char type[] = "llama.rope.scaling.type", old[] = "llama.rope.scale_linear";
+    const char *factor = "llama.rope.scaling.factor";
+    const bool typed = gguf_has(file, type);
+    gguf_string scaling;
 
     s->rope_divisor = 1.0f;
     if (!read_float(file, "llama.rope.freq_base", 1.0f, 1e12f, 10000.0f, &s->rope_base, error)) return false;
-    if (gguf_has(file, type) && !read_word(file, type, "none", "linear", &scaling, error)) return false;
-    if (gguf_string_is(scaling, "none")) return true;
-    return read_float(file, "llama.rope.scaling.factor", 1.0f, 1e6f, 0.0f, &s->rope_divisor, error);
+    if (typed && !read_word(file, type, "none", "linear", &scaling, error)) return false;
+    if (typed && gguf_string_is(scaling, "none")) return true;
+    if (!gguf_has(file, factor) && gguf_has(file, old)) factor = old;
+    if (!typed && !gguf_has(file, factor)) return true;
+    return read_float(file, factor, 1.0f, 1e6f, 0.0f, &s->rope_divisor, error);
+}
+
+/* All keys of the architecture that are known, in whose list docs/model.md gives the reasons. */
+static const known_key llama_keys[] = {
+    /* Read above */
+    { "block_count", KEY_ANY },
+    { "context_length", KEY_ANY },
+    { "embedding_length", KEY_ANY },
+    { "expert_count", KEY_ANY },
+    { "feed_forward_length", KEY_ANY },
+    { "tensor_data_layout", KEY_ANY },
+    { "vocab_size", KEY_ANY },
+    { "attention.head_count", KEY_ANY },
+    { "attention.head_count_kv", KEY_ANY },
+    { "attention.key_length", KEY_ANY },
+    { "attention.layer_norm_rms_epsilon", KEY_ANY },
+    { "attention.scale", KEY_ANY },
+    { "attention.sliding_window", KEY_ANY },
+    { "attention.value_length", KEY_ANY },
+    { "rope.dimension_count", KEY_ANY },
+    { "rope.freq_base", KEY_ANY },
+    { "rope.scale_linear", KEY_ANY },
+    { "rope.scaling.factor", KEY_ANY },
+    { "rope.scaling.type", KEY_ANY },
+    /* Without effect: of another norm, of embeddings, of scalings that are refused */
+    { "attention.layer_norm_epsilon", KEY_ANY },
+    { "pooling_type", KEY_ANY },
+    { "rope.scaling.finetuned", KEY_ANY },
+    { "rope.scaling.original_context_length", KEY_ANY },
+    { "rope.scaling.yarn_beta_fast", KEY_ANY },
+    { "rope.scaling.yarn_beta_slow", KEY_ANY },
+    /* Not supported */
+    { "attn_logit_softcapping", KEY_ZERO },
+    { "embedding_scale", KEY_ZERO_OR_ONE },
+    { "expert_feed_forward_length", KEY_ZERO },
+    { "expert_group_count", KEY_ZERO },
+    { "expert_group_used_count", KEY_ZERO },
+    { "expert_shared_count", KEY_ZERO },
+    { "expert_shared_feed_forward_length", KEY_ZERO },
+    { "expert_used_count", KEY_ZERO },
+    { "expert_weights_norm", KEY_ZERO },
+    { "expert_weights_scale", KEY_ZERO_OR_ONE },
+    { "final_logit_softcapping", KEY_ZERO },
+    { "leading_dense_block_count", KEY_ZERO },
+    { "logit_scale", KEY_ZERO_OR_ONE },
+    { "nextn_predict_layers", KEY_ZERO },
+    { "residual_scale", KEY_ZERO_OR_ONE },
+    { "router_logit_softcapping", KEY_ZERO },
+    { "swin_norm", KEY_ZERO },
+    { "use_parallel_residual", KEY_ZERO },
+    { "attention.causal", KEY_ONE },
+    { "attention.clamp_kqv", KEY_ZERO },
+    { "attention.max_alibi_bias", KEY_ZERO },
+    { "attention.sliding_window_pattern", KEY_ZERO },
+    { "attention.temperature_length", KEY_ZERO },
+    { "attention.temperature_scale", KEY_ZERO },
+    { "rope.dimension_sections", KEY_ZERO },
+    { "rope.scale", KEY_ONE },
+    { "rope.scaling.alpha", KEY_ZERO },
+    { "rope.scaling.attn_factor", KEY_ONE },
+    { "rope.scaling.yarn_attn_factor", KEY_ONE },
+    { "rope.scaling.yarn_ext_factor", KEY_ZERO },
+    { "rope.scaling.yarn_log_multiplier", KEY_ZERO },
+};
+
+/* Rows of queries and keys lie so that the values which are turned together are neighbours: the first name is
+ * what the format calls that, the second what it calls a file that does not say. */
+static bool check_layout(const gguf *file, model_error *error)
+{
+    static const char key[] = "llama.tensor_data_layout";
+    gguf_string layout;
+
+    return !gguf_has(file, key) || read_word(file, key, "Meta AI original pth", "reference", &layout, error);
+}
+
+static bool check_keys(const gguf *file, model_error *error)
+{
+    static const char type[] = "general.type";
+    gguf_string what;
+
+    if (gguf_has(file, type) && !read_word(file, type, "model", NULL, &what, error)) return false;
+    return keys_check_one(file, "general.quantization_version", KEY_TWO, error) &&
+           keys_check_one(file, "split.count", KEY_ZERO_OR_ONE, error) && check_layout(file, error) &&
+           keys_check(file, "llama.", llama_keys, sizeof llama_keys / sizeof *llama_keys, error);
 }
 
 bool llama_read_shape(const gguf *file, llama_shape *s, model_error *error)
@@ -121,7 +227,9 @@ bool llama_read_shape(const gguf *file, llama_shape *s, model_error *error)
     /* Within its window such a model looks back to the beginning, like the others. */
     if (window > 0 && window < s->context) s->context = window;
     return read_heads(file, s, error) && read_rope(file, s, error) &&
-           read_float(file, "llama.attention.layer_norm_rms_epsilon", 1e-12f, 1.0f, 0.0f, &s->epsilon, error);
+           read_float(file, "llama.attention.layer_norm_rms_epsilon", 1e-12f, 1.0f, 0.0f, &s->epsilon,
+                      error) &&
+           check_keys(file, error);
 }
 
 /* ---- Tensors ---- */
@@ -212,8 +320,10 @@ static bool find_embedding(const gguf *file, llama_shape *s, llama_tensors *t, m
             error, "%s: tensor \"token_embd.weight\" has %" PRIu64 " tokens; up to %" PRIu64 " are supported",
             gguf_path(file), vocab, most);
     }
+    uint32_t said = 0;
     s->vocab = (uint32_t)vocab;
-    return check_size(file, t->embedding, s->dim, vocab, error);
+    const field size = { "llama.vocab_size", &said, s->vocab, s->vocab, 1, s->vocab };
+    return read_field(file, &size, error) && check_size(file, t->embedding, s->dim, vocab, error);
 }
 
 /* Is a tensor one that find_layer() took? */

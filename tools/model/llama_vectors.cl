@@ -13,18 +13,19 @@ typedef __global const float *floats;
 /* Where vectors are registers, and not loops of their own. */
 #define UNROLL (GROUP == 1)
 
-/* The float16 with these bits, in vectors. */
+/* The float16 with these bits, in vectors; infinities and NaN are such, as in half_float(). */
 FN float16 half_floats(const ushort16 half_bits)
 {
     const uint16 bits = convert_uint16(half_bits);
     const uint16 size = (bits & 0x7fffu) << 13;
-    const uint16 sign = (bits & 0x8000u) << 16;
+    /* The sign, and the whole exponent of infinities and NaN. */
+    const uint16 high = (bits & 0x8000u) << 16 | (as_uint16(size >= 0x7c00u << 13) & 0x7f800000u);
 #if DENORMALS
-    return as_float16(as_uint16(as_float16(size) * 0x1p112f) | sign);
+    return as_float16(as_uint16(as_float16(size) * 0x1p112f) | high);
 #else
     const uint16 normal = size + 0x38000000u;
     const uint16 small = as_uint16(convert_float16(bits & 0x7fffu) * 0x1p-24f);
-    return as_float16(select(normal, small, (bits & 0x7fffu) < 0x400u) | sign);
+    return as_float16(select(normal, small, (bits & 0x7fffu) < 0x400u) | high);
 #endif
 }
 

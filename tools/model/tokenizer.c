@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tokenizer.h"
 
+#include "keys.h"
 #include "unicode.h"
 #include "words.h"
 
@@ -15,11 +16,10 @@
 #define NOT_A_BYTE UINT16_MAX
 #define MIN_ROOM 256 /* bytes: most words are far shorter */
 
-/* The tokens that end a text, a turn, a message; the first is eos. */
+/* The tokens that end a text, a turn, a message, or what fills a gap in code; the first is eos. */
 static const char *const end_keys[] = {
-    "tokenizer.ggml.eos_token_id",
-    "tokenizer.ggml.eot_token_id",
-    "tokenizer.ggml.eom_token_id",
+    "tokenizer.ggml.eos_token_id",     "tokenizer.ggml.eot_token_id",     "tokenizer.ggml.eom_token_id",
+    "tokenizer.ggml.fim_pad_token_id", "tokenizer.ggml.fim_rep_token_id", "tokenizer.ggml.fim_sep_token_id",
 };
 #define ENDS (sizeof end_keys / sizeof *end_keys)
 
@@ -383,9 +383,56 @@ static bool load_settings(const loader *l)
     return true;
 }
 
+/* All keys of tokenizers that are known, in whose list docs/model.md gives the reasons. */
+static const known_key tokenizer_keys[] = {
+    /* Read above */
+    { "add_bos_token", KEY_ANY },
+    { "bos_token_id", KEY_ANY },
+    { "eom_token_id", KEY_ANY },
+    { "eos_token_id", KEY_ANY },
+    { "eot_token_id", KEY_ANY },
+    { "fim_pad_token_id", KEY_ANY },
+    { "fim_rep_token_id", KEY_ANY },
+    { "fim_sep_token_id", KEY_ANY },
+    { "merges", KEY_ANY },
+    { "model", KEY_ANY },
+    { "pre", KEY_ANY },
+    { "token_type", KEY_ANY },
+    { "tokens", KEY_ANY },
+    /* Without effect: names of tokens that no text is given, and what other kinds of tokenizers have */
+    { "added_tokens", KEY_ANY },
+    { "cls_token_id", KEY_ANY },
+    { "fim_mid_token_id", KEY_ANY },
+    { "fim_pre_token_id", KEY_ANY },
+    { "fim_suf_token_id", KEY_ANY },
+    { "mask_token_id", KEY_ANY },
+    { "middle_token_id", KEY_ANY },
+    { "padding_token_id", KEY_ANY },
+    { "prefix_token_id", KEY_ANY },
+    { "scores", KEY_ANY },
+    { "separator_token_id", KEY_ANY },
+    { "seperator_token_id", KEY_ANY },
+    { "suffix_token_id", KEY_ANY },
+    { "token_type_count", KEY_ANY },
+    { "unknown_token_id", KEY_ANY },
+    /* Not supported */
+    { "add_eos_token", KEY_ZERO },
+    { "add_sep_token", KEY_ZERO },
+    { "add_space_prefix", KEY_ZERO },
+    { "escape_whitespaces", KEY_ZERO },
+    { "normalizer.lowercase", KEY_ZERO },
+    { "normalizer.strip_accents", KEY_ZERO },
+    { "precompiled_charsmap", KEY_ZERO },
+    { "remove_extra_whitespaces", KEY_ZERO },
+    { "suppress_tokens", KEY_ZERO },
+    { "treat_whitespace_as_suffix", KEY_ZERO },
+};
+
 static bool load(const loader *l)
 {
-    return load_rules(l) && load_tokens(l) && load_merges(l) && load_settings(l);
+    return load_rules(l) && load_tokens(l) && load_merges(l) && load_settings(l) &&
+           keys_check(l->file, "tokenizer.ggml.", tokenizer_keys,
+                      sizeof tokenizer_keys / sizeof *tokenizer_keys, l->error);
 }
 
 bool tokenizer_open(const gguf *file, tokenizer **out, model_error *error)

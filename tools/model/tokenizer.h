@@ -30,7 +30,8 @@ gguf_string tokenizer_bytes(const tokenizer *t, int32_t id);
 /* It marks a place in the text, such as the beginning of a message, and is no text itself. */
 bool tokenizer_is_control(const tokenizer *t, int32_t id);
 /* A model says with it that its text or its turn is over: the file's end-of-text, end-of-turn or
- * end-of-message token, or a control token with one of their usual names. */
+ * end-of-message token, what stands around gaps in code that are filled, or a control token with one of their
+ * usual names. */
 bool tokenizer_is_end(const tokenizer *t, int32_t id);
 /* The file's tokens for the beginning and the end of a text, or TOKENIZER_NONE. */
 int32_t tokenizer_bos(const tokenizer *t);

@@ -4,11 +4,13 @@
 
 usage: tools/model/unicode_ranges.py >tools/model/unicode_ranges.inc
 
-The categories are those of this Python's unicodedata; the file says of which version of Unicode they are.
+Wants unicodedata2 of this version from PyPI, whose numbers are those of Unicode: Python's own tables are of the version
+that was current when it was made. It is the version of the tokenizers package from 0.21.2 on.
 """
 import sys
-import unicodedata
+import unicodedata2 as unicodedata
 
+UNICODE = "16.0.0"
 COLUMNS = 110
 
 
@@ -37,6 +39,8 @@ def print_table(name, category):
     print(f"{line}\n}};")
 
 
+if unicodedata.unidata_version != UNICODE:
+    sys.exit(f"unicodedata2 is of Unicode {unicodedata.unidata_version}; {UNICODE} is wanted")
 print("/* SPDX-License-Identifier: Apache-2.0 */")
 print(f"/* Made by unicode_ranges.py from Unicode {unicodedata.unidata_version}; do not edit. First and last code"
       " point of each range. */")
