@@ -6,7 +6,8 @@
  * proofs.
  *
  * One source for both sides: the host's C11 compiler reads this file too (the self-check and the tests
- * compare it with the device). The host needs -ffp-contract=off. */
+ * compare it with the device). There each operation that rounds is worked out in integers (src/real.h), and
+ * must therefore be written as one of the macros below; what is exact may stand as it is. */
 #ifndef CLS_CANONICAL_H
 #define CLS_CANONICAL_H
 
@@ -30,18 +31,26 @@
 #define CLS_ONE_BY_ONE
 #endif
 #define cls_fma(a, b, c) fma(a, b, c)
+#define cls_plus(a, b) ((a) + (b))
+#define cls_minus(a, b) ((a) - (b))
+#define cls_times(a, b) ((a) * (b))
 #define cls_floor(x) floor(x)
+#define cls_float(n) ((float)(n)) /* n is an integer */
 #define cls_float_of(bits) as_float(bits)
 #define cls_bits_of(x) as_uint(x)
 typedef uint cls_uint;
 typedef ulong cls_ulong;
 #else
-#include <math.h>
+#include "../src/real.h"
 #include <stdint.h>
 #include <string.h>
 #define CLS_FN static inline
-#define cls_fma(a, b, c) fmaf(a, b, c)
-#define cls_floor(x) floorf(x)
+#define cls_fma(a, b, c) cls_real_fma(a, b, c)
+#define cls_plus(a, b) cls_real_fma(a, 1.0f, b)
+#define cls_minus(a, b) cls_real_fma(b, -1.0f, a)
+#define cls_times(a, b) cls_real_fma(a, b, -0.0f)
+#define cls_floor(x) cls_real_floor(x)
+#define cls_float(n) cls_real_from(n)
 typedef uint32_t cls_uint;
 typedef uint64_t cls_ulong;
 CLS_FN float cls_float_of(cls_uint bits)
@@ -119,12 +128,12 @@ CLS_FN cls_weight cls_weigh_near(float x, cls_scale s)
 /* The same value where the exponent has no room in a float's low bits: hi + lo is x * (c + c_lo). */
 CLS_FN cls_weight cls_weigh_far(float x, cls_scale s)
 {
-    const float hi = x * s.c;
+    const float hi = cls_times(x, s.c);
     const float lo = cls_fma(x, s.c_lo, cls_fma(x, s.c, -hi));
     const float n = cls_floor(hi);
-    const float g = (hi - n) + lo;
-    const float k = cls_floor(g + 0.5f);
-    const float f = g - k;
+    const float g = cls_plus(cls_minus(hi, n), lo);
+    const float k = cls_floor(cls_plus(g, 0.5f));
+    const float f = cls_minus(g, k);
     const cls_weight w = { (int)n + (int)k, (cls_uint)CLS_EXP2_POLYNOMIAL(f) };
     return w;
 }
@@ -166,13 +175,13 @@ CLS_FN cls_uint cls_min_p_key(cls_uint key_max, float hi, float lo)
     if (key_max == CLS_KEY_INFINITY) return key_max;
     const cls_uint bits = cls_key_bits(key_max);
     const float x = (bits & 0x7fffffffu) < 0x21800000u ? 0.0f : cls_float_of(bits);
-    const float s = x + hi;
-    const float t = s - x;
-    const float e = (x - (s - t)) + (hi - t);
+    const float s = cls_plus(x, hi);
+    const float t = cls_minus(s, x);
+    const float e = cls_plus(cls_minus(x, cls_minus(s, t)), cls_minus(hi, t));
     cls_uint key = cls_key(cls_bits_of(s));
 
     if (key < CLS_KEY_LOWEST) return CLS_KEY_LOWEST;
-    if (e + lo > 0.0f) key++;
+    if (cls_plus(e, lo) > 0.0f) key++;
     return key < key_max ? key : key_max;
 }
 
@@ -192,13 +201,10 @@ CLS_FN cls_ulong cls_mul64(cls_ulong a, cls_ulong b, cls_ulong *low)
     return a1 * b1 + (middle >> 32) + (carry >> 32);
 }
 
-/* Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011): 64 bits from the key
- * `seed` and the counter (step, stream, 0). A pure function, uniform over all 2^64 values. */
-CLS_FN cls_ulong cls_random(cls_uint seed_lo, cls_uint seed_hi, cls_uint step_lo, cls_uint step_hi,
-                            cls_uint stream)
+/* Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011): the first 64 of its 128
+ * bits for the counter (c0, c1, c2, c3) and the key (k0, k1). */
+CLS_FN cls_ulong cls_philox(cls_uint c0, cls_uint c1, cls_uint c2, cls_uint c3, cls_uint k0, cls_uint k1)
 {
-    cls_uint c0 = step_lo, c1 = step_hi, c2 = stream, c3 = 0, k0 = seed_lo, k1 = seed_hi;
-
     for (int round = 0; round < 10; round++) {
         const cls_uint hi0 = cls_mul_hi32(0xd2511f53u, c0), lo0 = 0xd2511f53u * c0;
         const cls_uint hi1 = cls_mul_hi32(0xcd9e8d57u, c2), lo1 = 0xcd9e8d57u * c2;
@@ -210,6 +216,12 @@ CLS_FN cls_ulong cls_random(cls_uint seed_lo, cls_uint seed_hi, cls_uint step_lo
         k1 += 0xbb67ae85u;
     }
     return ((cls_ulong)c1 << 32) | c0;
+}
+/* A pure function, uniform over all 2^64 values. */
+CLS_FN cls_ulong cls_random(cls_uint seed_lo, cls_uint seed_hi, cls_uint step_lo, cls_uint step_hi,
+                            cls_uint stream)
+{
+    return cls_philox(step_lo, step_hi, stream, 0, seed_lo, seed_hi);
 }
 
 /* ---- Ratios and logarithms of masses ---- */
@@ -239,7 +251,7 @@ CLS_FN float cls_ratio(cls_ulong part, cls_ulong whole)
     if (part == 0) return 0.0f;
     if (part == whole) return 1.0f;
     int exponent;
-    const float q = (float)(cls_uint)(cls_quotient(part, whole, &exponent) >> 2);
+    const float q = cls_float((cls_uint)(cls_quotient(part, whole, &exponent) >> 2));
     const float r = q * cls_float_of((cls_uint)(127 + exponent - 30) << 23);
     return r < 1.0f ? r : 1.0f;
 }
@@ -258,7 +270,7 @@ CLS_FN float cls_log_ratio(cls_ulong part, cls_ulong whole)
         q <<= 1;
         exponent--;
     }
-    const float y = (float)((int)q - (1 << 30)) * 0x1p-30f;
+    const float y = cls_float((int)q - (1 << 30)) * 0x1p-30f;
     /* clang-format off */
     const float p = cls_fma(cls_fma(cls_fma(cls_fma(cls_fma(cls_fma(cls_fma(cls_fma(cls_fma(
         0.0672493129968643f, y, -0.1167598068714142f), y, 0.1190097630023956f), y, -0.1240735203027725f), y,
@@ -266,7 +278,7 @@ CLS_FN float cls_log_ratio(cls_ulong part, cls_ulong whole)
         0.3333331048488617f), y, -0.5f);
     /* clang-format on */
     const float n = (float)exponent;
-    const float ln = cls_fma(n, 0.693145752f, cls_fma(n, 1.42860677e-6f, cls_fma(y * y, p, y)));
+    const float ln = cls_fma(n, 0.693145752f, cls_fma(n, 1.42860677e-6f, cls_fma(cls_times(y, y), p, y)));
     return ln < 0.0f ? ln : 0.0f;
 }
 

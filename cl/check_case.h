@@ -27,12 +27,23 @@ enum {
     CLS_CHECK_PRODUCT,
     CLS_CHECK_RATIO,
     CLS_CHECK_LOG,
+    CLS_CHECK_FMA,
     CLS_CHECK_WORDS
 };
 
 CLS_FN cls_uint cls_fold(cls_ulong x)
 {
     return (cls_uint)(x ^ (x >> 32));
+}
+
+/* An fma whose exact result lies next to a tie, less than 2^-35 of a unit from it: a sum that is rounded to a
+ * double first, or a product that is rounded by itself, goes the other way. */
+CLS_FN float cls_near_tie(cls_uint seed)
+{
+    const cls_uint n = (seed & 63u) | 1u;
+    const float a = cls_float_of(0x3f800000u + n), b = cls_float_of(0x33800000u - 2 * n); /* 1 and 2^-24 */
+    const float odd = cls_float_of(0x3f800001u | (seed >> 9 & 0x7ffffeu));
+    return cls_fma(seed & 256u ? -a : a, b, odd);
 }
 
 CLS_FN void cls_check_words(cls_check_case c, cls_uint *out)
@@ -54,6 +65,7 @@ CLS_FN void cls_check_words(cls_check_case c, cls_uint *out)
     out[CLS_CHECK_PRODUCT] = cls_fold(high) ^ cls_fold(low);
     out[CLS_CHECK_RATIO] = cls_bits_of(cls_ratio(part, whole));
     out[CLS_CHECK_LOG] = cls_bits_of(cls_log_ratio(part, whole));
+    out[CLS_CHECK_FMA] = cls_bits_of(cls_near_tie(c.seed));
 }
 
 #endif

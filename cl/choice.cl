@@ -75,7 +75,7 @@ CLS_FN int cls_choose_near(cls_row *row, ulong whole, cls_cut *cut, cls_drawn *d
 
     row->floor = cls_approach(row, plan, stages & CLS_STAGE_MIN_P ? max(start, min_p) : start);
     cls_gather(row);
-    int enough = row->count > 0 && stages != CLS_STAGE_DRAW && (whole || !(stages & CLS_STAGE_BAND));
+    int enough = row->count > 0 && (whole || !(stages & CLS_STAGE_BAND));
     for (uint left = stages; left; left &= left - 1) {
         const uint stage = left & -left, n = enough ? row->count : 0;
         if (stage == CLS_STAGE_SCALE) cls_set_measure(&row->measure, row->measure.key_max, plan->draw);
@@ -126,7 +126,7 @@ CLS_FN void cls_begin_anew(cls_row *row, cls_cut *cut)
     row->tiles = near->given.tiles;
     row->blocks = near->given.blocks;
     cls_set_measure(&row->measure, cut->key_max, near->plan.filter);
-    row->summed = (near->plan.flags & CLS_PLAN_SUMS) != 0;
+    row->summed = near->plan.flags & CLS_PLAN_SUMS ? CLS_SUMS_WHOLE : CLS_SUMS_NONE;
 }
 
 /* The same for the whole row. */
@@ -145,11 +145,11 @@ CLS_FN void cls_choose_far(cls_row *row, cls_cut *cut, cls_drawn *drawn)
         const uint stage = left & -left;
         if (stage == CLS_STAGE_SCALE) {
             cls_set_measure(&row->measure, row->measure.key_max, plan->draw);
-            row->summed = 0;
+            row->summed = CLS_SUMS_NONE;
         }
         const int measures = (stage & CLS_STAGES_MEASURE) != 0;
         cls_row_measure(row, measures && !row->summed);
-        if (measures) row->summed = 1;
+        if (measures && !row->summed) row->summed = CLS_SUMS_EXPONENTS;
         share = cls_share_of(measures ? row->blocks : 0);
         mine = cls_row_keep(row, share, cut, &count);
         before = cls_group_scan(mine, &near->group, &drawn->total);
@@ -224,11 +224,13 @@ __kernel __attribute__((reqd_work_group_size(CLS_WG, 1, 1))) CLS_ONE_BY_ONE void
     if (draws) {
         cls_drawn drawn;
         cls_set_measure(&row.measure, key_max, near.plan.filter);
-        row.summed = (near.plan.flags & CLS_PLAN_SUMS) != 0;
+        row.summed = near.plan.flags & CLS_PLAN_SUMS ? CLS_SUMS_WHOLE : CLS_SUMS_NONE;
         const ulong whole = cls_row_whole(&row);
         int done = 0;
 #if !CLS_CANDIDATES_OFF
-        done = cls_choose_near(&row, whole, &cut, &drawn);
+        /* Without a filter there is no cut to look for. */
+        if (cls_stages_of(near.plan.flags) != CLS_STAGE_DRAW)
+            done = cls_choose_near(&row, whole, &cut, &drawn);
 #endif
         if (!done) {
             cls_begin_anew(&row, &cut);

@@ -33,13 +33,19 @@ typedef struct cls_near {
     ulong before;
 } cls_near;
 
+/* What is known of a row's blocks. */
+#define CLS_SUMS_NONE 0
+#define CLS_SUMS_EXPONENTS 1
+#define CLS_SUMS_WHOLE \
+    2 /* and, until a cut has changed them, the sums of all their tokens: from the summary */
+
 /* The row that is chosen from. */
 typedef struct cls_row {
     __global const cls_raw *logits;
     cls_place place;
     uint vocab, tiles, blocks;
     cls_measure measure;
-    int summed; /* the summary has the sums of blocks, at this measure */
+    int summed; /* at this measure: CLS_SUMS_... */
     __local cls_near *near;
     uint count; /* of candidates, at most CLS_ROOM; 0 if they did not fit */
     uint floor;
@@ -88,14 +94,14 @@ CLS_FN uint cls_floor_of(const cls_row *row, uint start, uint wanted)
     const uint lid = get_local_id(0);
     uint mine = CLS_KEY_MASKED, rank = 1;
 
-    for (uint t = lid; t < row->tiles; t += CLS_WG)
+    for (uint t = wanted ? lid : row->tiles; t < row->tiles; t += CLS_WG)
         mine = max(mine, row->place.key[t]);
     CLS_BARRIER();
     near->key[lid] = mine;
     near->found = start;
     CLS_BARRIER();
 #pragma unroll 1 /* else it takes AMD's compiler more registers than there are */
-    for (uint i = 0; i < CLS_WG; i += 4) {
+    for (uint i = wanted ? 0 : CLS_WG; i < CLS_WG; i += 4) {
         const uint4 key = vload4(0, near->key + i);
         rank += cls_is_ahead(key.x, i, mine, lid) + cls_is_ahead(key.y, i + 1, mine, lid) +
                 cls_is_ahead(key.z, i + 2, mine, lid) + cls_is_ahead(key.w, i + 3, mine, lid);

@@ -97,12 +97,12 @@ CLS_CALLED ulong cls_walk_ties(const cls_row *row, const cls_cut *cut, uint key,
     return sum;
 }
 
-/* The smallest key above this one; the largest possible if there is none. */
+/* The smallest key above this one; the largest possible if there is none, as above CLS_NO_ID. */
 CLS_FN uint cls_next_key(const cls_row *row, uint key)
 {
     uint next = CLS_NO_ID;
 
-    for (uint id = get_local_id(0); id < row->vocab; id += CLS_WG) {
+    for (uint id = key == CLS_NO_ID ? row->vocab : get_local_id(0); id < row->vocab; id += CLS_WG) {
         if (row->place.key[id / CLS_TILE] <= key) continue;
         const uint k = cls_load_key(row->logits, id);
         if (k > key) next = min(next, k);
@@ -146,17 +146,20 @@ CLS_FN void cls_row_cut(const cls_row *row, const cls_limit *limit, int on, cls_
 /* ---- What is kept, and the draw ---- */
 
 /* Replace the sums of a share of the blocks by those of what the cut keeps, and return its mass; *count takes
- * its number. */
+ * its number. As long as all is kept the summary has both. */
 CLS_CALLED ulong cls_row_keep(const cls_row *row, cls_share share, const cls_cut *cut, uint *count)
 {
+    const int all = row->summed == CLS_SUMS_WHOLE && !row->measure.saturated && cut->key == CLS_KEY_LOWEST &&
+                    cut->id == CLS_NO_ID;
     ulong mass = 0;
     uint n = 0;
 
     for (uint b = share.begin; b < share.end; b++) {
         const int exponent = row->place.exponent[b];
         const uint shift = (uint)row->measure.exponent - (uint)exponent;
-        const int none = row->place.key[b * CLS_BLOCK / CLS_TILE] < cut->key;
-        uint units = 0;
+        const int none = all || row->place.key[b / CLS_TILE_BLOCKS] < cut->key;
+        uint units = all ? row->place.sum[b] : 0;
+        if (all && b % CLS_TILE_BLOCKS == 0) n += row->place.live[b / CLS_TILE_BLOCKS] & CLS_LIVE_COUNT;
 #pragma unroll 1 /* as in cls_floor_of */
         for (uint id = none ? row->vocab : b * CLS_BLOCK; id < min((b + 1) * CLS_BLOCK, row->vocab); id++) {
             const uint key = cls_load_key(row->logits, id);
@@ -164,7 +167,7 @@ CLS_CALLED ulong cls_row_keep(const cls_row *row, cls_share share, const cls_cut
             units += CLS_UNITS(cls_pack(&row->measure, key, exponent));
             n++;
         }
-        row->place.sum[b] = units;
+        if (!all) row->place.sum[b] = units;
         mass += cls_units_mass(&row->measure, units, min(shift, 63u));
     }
     *count = n;

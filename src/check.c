@@ -13,9 +13,9 @@
 
 /* What each word of cls_check_words() is about. */
 static const char *const primitive[CLS_CHECK_WORDS] = {
-    "the key of a logit",  "the exponent of a weight", "the mantissa of a weight",
-    "the mass of a token", "a min-p threshold",        "a Philox random number",
-    "a 128-bit product",   "a ratio of masses",        "a logarithm of masses",
+    "the key of a logit",    "the exponent of a weight", "the mantissa of a weight", "the mass of a token",
+    "a min-p threshold",     "a Philox random number",   "a 128-bit product",        "a ratio of masses",
+    "a logarithm of masses", "an fma near a tie",
 };
 
 /* What the kernel writes beside the words. */

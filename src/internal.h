@@ -10,6 +10,7 @@
  *   check.c     the self-check
  *   tuning.c    how a device is used best
  *   plan.c      parameters to what the kernels read
+ *   real.c      arithmetic that hangs on no host
  *   program.c   kernels compiled;  cache.c  what lies on disk;  hash.c  its names
  *   limits.c    what a device says of itself
  *   error.c     failures noted for the caller */

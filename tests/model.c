@@ -15,10 +15,14 @@ typedef struct model {
     entry *order;        /* tokens that are not masked, best first */
     uint32_t live;       /* of them */
     cls_uint *block_max; /* largest key of each block */
-    cls_uint *units;     /* room for one sum a block */
+    cls_uint *sum;       /* room for one a block */
+    /* At a scale: */
     cls_scale scale;
     bool saturated;
-    int exponent; /* reference of the row's masses */
+    int exponent;        /* reference of the row's masses */
+    int *block_exponent; /* of each block's */
+    uint32_t weighed;    /* so many of the best tokens are */
+    cls_uint *units;     /* theirs, in the order of ranks */
 } model;
 
 static int by_rank(const void *left, const void *right)
@@ -34,7 +38,9 @@ static void open_model(model *m, const float *x, uint32_t vocab, bool *nan)
     m->blocks = (vocab + CLS_BLOCK - 1) / CLS_BLOCK;
     m->order = test_alloc(vocab * sizeof *m->order);
     m->block_max = test_alloc(m->blocks * sizeof *m->block_max);
-    m->units = test_alloc(m->blocks * sizeof *m->units);
+    m->sum = test_alloc(m->blocks * sizeof *m->sum);
+    m->block_exponent = test_alloc(m->blocks * sizeof *m->block_exponent);
+    m->units = test_alloc(vocab * sizeof *m->units);
     m->live = 0;
     *nan = false;
     for (uint32_t b = 0; b < m->blocks; b++)
@@ -52,6 +58,8 @@ static void close_model(model *m)
 {
     free(m->order);
     free(m->block_max);
+    free(m->sum);
+    free(m->block_exponent);
     free(m->units);
 }
 
@@ -60,20 +68,25 @@ static void rescale(model *m, cls_scale scale)
     m->scale = scale;
     m->saturated = cls_saturated(m->order[0].key, scale);
     m->exponent = cls_weigh(m->order[0].key, scale).exponent;
+    for (uint32_t b = 0; b < m->blocks; b++)
+        m->block_exponent[b] = cls_weigh(m->block_max[b], scale).exponent;
+    m->weighed = 0;
 }
 
-static int block_exponent(const model *m, uint32_t b)
+/* Weigh the best n tokens, if they are not yet. */
+static void weigh(model *m, uint32_t n)
 {
-    return cls_weigh(m->block_max[b], m->scale).exponent;
+    for (; m->weighed < n; m->weighed++) {
+        const entry e = m->order[m->weighed];
+        m->units[m->weighed] =
+            m->saturated ? e.key == m->order[0].key
+                         : cls_in_block(cls_weigh(e.key, m->scale), m->block_exponent[e.id / CLS_BLOCK]);
+    }
 }
-static cls_uint unit(const model *m, entry e)
-{
-    if (m->saturated) return e.key == m->order[0].key;
-    return cls_in_block(cls_weigh(e.key, m->scale), block_exponent(m, e.id / CLS_BLOCK));
-}
+
 static cls_ulong block_mass(const model *m, uint32_t b, cls_uint units)
 {
-    return m->saturated ? units * CLS_HOT_MASS : cls_mass(units, block_exponent(m, b), m->exponent);
+    return m->saturated ? units * CLS_HOT_MASS : cls_mass(units, m->block_exponent[b], m->exponent);
 }
 
 /* Mass of the best n tokens: sums within blocks first, as the definition asks. */
@@ -81,12 +94,13 @@ static cls_ulong mass_of(model *m, uint32_t n)
 {
     cls_ulong mass = 0;
 
+    weigh(m, n);
     for (uint32_t b = 0; b < m->blocks; b++)
-        m->units[b] = 0;
+        m->sum[b] = 0;
     for (uint32_t i = 0; i < n; i++)
-        m->units[m->order[i].id / CLS_BLOCK] += unit(m, m->order[i]);
+        m->sum[m->order[i].id / CLS_BLOCK] += m->units[i];
     for (uint32_t b = 0; b < m->blocks; b++)
-        if (m->units[b]) mass += block_mass(m, b, m->units[b]);
+        if (m->sum[b]) mass += block_mass(m, b, m->sum[b]);
     return mass;
 }
 
@@ -107,9 +121,11 @@ static uint32_t min_p(model *m, const cls_plan_row *plan, uint32_t n)
         const cls_ulong top = m->saturated ? CLS_HOT_MASS
                                            : (cls_ulong)cls_weigh(m->order[0].key, m->scale).mantissa
                                                  << CLS_GUARD_BITS;
-        const float q = (float)(cls_uint)(mass_of(m, n) / (top >> 8)) * 0x1p-8f, y = q * 1e-9f;
+        const float q = cls_float((cls_uint)(mass_of(m, n) / (top >> 8))) * 0x1p-8f;
+        const float y = cls_times(q, 1e-9f);
         const float series = cls_fma(y, cls_fma(y, 0.333333343f, 0.5f), 1.0f);
-        const cls_uint band = cls_min_p_key(m->order[0].key, -(q * plan->band) * series, 0.0f);
+        const cls_uint band =
+            cls_min_p_key(m->order[0].key, cls_times(-cls_times(q, plan->band), series), 0.0f);
         key = CLS_MIN(key, band);
     }
     while (kept < n && m->order[kept].key >= key)
@@ -131,7 +147,7 @@ static uint32_t top_p(model *m, const cls_plan_row *plan, uint32_t n)
     const bool inclusive = plan->flags & CLS_PLAN_TOP_P_INCL;
 
     for (uint32_t i = 0; i < n; i++) {
-        const cls_ulong mass = block_mass(m, m->order[i].id / CLS_BLOCK, unit(m, m->order[i]));
+        const cls_ulong mass = block_mass(m, m->order[i].id / CLS_BLOCK, m->units[i]);
         const bool enters = inclusive ? sum < limit || (sum == limit && fraction) : sum + mass <= limit;
         if (!enters && i > 0) return inclusive ? i : CLS_MIN(n, with_ties(m, i));
         sum += mass;
@@ -147,27 +163,22 @@ static void draw(model *m, const cls_plan_row *plan, uint32_t n, clsample_result
     const cls_ulong total = mass_of(m, n);
     const cls_ulong u = cls_random(plan->seed_lo, plan->seed_hi, plan->step_lo, plan->step_hi, plan->stream);
     const cls_ulong target = cls_mul64(u, total, &unused);
-    unsigned char *kept = test_alloc(m->vocab);
-    cls_ulong done = 0, before = 0; /* mass of earlier blocks; up to the token before */
+    cls_uint *kept = test_alloc(m->vocab * sizeof *kept); /* units of what is, by id */
+    cls_ulong done = 0, before = 0;                       /* mass of earlier blocks; up to the token before */
 
     for (uint32_t id = 0; id < m->vocab; id++)
         kept[id] = 0;
     for (uint32_t i = 0; i < n; i++)
-        kept[m->order[i].id] = 1;
-    cls_uint *keys = test_alloc(m->vocab * sizeof *keys);
-    for (uint32_t i = 0; i < n; i++)
-        keys[m->order[i].id] = m->order[i].key;
+        kept[m->order[i].id] = m->units[i];
     for (uint32_t b = 0; b < m->blocks; b++) {
         cls_uint units = 0;
         for (uint32_t id = b * CLS_BLOCK; id < m->vocab && id < (b + 1) * CLS_BLOCK; id++) {
-            if (!kept[id]) continue;
-            units += unit(m, (entry){ keys[id], id });
+            units += kept[id];
             const cls_ulong running = done + block_mass(m, b, units);
             if (running > target) {
                 result->token = (int32_t)id;
                 result->logprob = cls_log_ratio(running - before, total);
                 free(kept);
-                free(keys);
                 return;
             }
             before = running;
@@ -204,7 +215,7 @@ clsample_result model_draw(const float *x, uint32_t vocab, const clsample_params
         if (!(plan.flags & CLS_PLAN_GREEDY)) {
             rescale(&m, plan.filter);
             result.kept = filter(&m, &plan);
-            rescale(&m, plan.draw);
+            if (plan.flags & CLS_PLAN_TWO_SCALES) rescale(&m, plan.draw);
             draw(&m, &plan, result.kept, &result);
         }
     }

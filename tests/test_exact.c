@@ -3,6 +3,7 @@
  * real and random rows, whatever the dtype, the work-group size or the batch. What all runs must agree on
  * with one another and with every later version is in one digest. */
 #include "common.h"
+#include "float_modes.h"
 #include "model.h"
 
 #include <math.h>
@@ -179,13 +180,57 @@ START_TEST(large_batch)
 }
 END_TEST
 
+/* An application that rounds upward, or flushes denormals, gets the same: from a context that is there, and
+ * from one that is made then. */
+START_TEST(callers_floats)
+{
+    enum { VOCAB = 5003 };
+    const clsample_options options = test_options();
+    float *x = test_alloc(VOCAB * sizeof *x);
+    clsample_ctx *ctx = NULL;
+
+    if (dev.speed == SPEED_SIMULATED) {
+        printf("left out: floats %s (a simulator computes in the caller's thread)\n", float_mode[_i].name);
+        free(x);
+        return;
+    }
+    row_random(x, VOCAB, SHAPE_PEAKY, 4242);
+    float_mode_set((size_t)_i);
+    const clsample_status st = clsample_create(dev.context, dev.id, &options, &ctx);
+    float_mode_set(0);
+    if (st == CLSAMPLE_E_DEVICE && dev.speed != SPEED_FULL)
+        printf("left out: a context made with floats %s (the driver's threads took that over: %s)\n",
+               float_mode[_i].name, clsample_last_error()->message);
+    else
+        ck_ok(st);
+    for (uint32_t set = 0; set < COUNT(setting); set++) {
+        const clsample_params p = params_at(set, set % 4, set * 7, set);
+        const clsample_result want = model_draw(x, VOCAB, &p);
+        clsample_logits in = logits_of(NULL, CLSAMPLE_F32, 1, VOCAB);
+        for (int other = 0; other < (ctx ? 2 : 1); other++) {
+            clsample_result got;
+            float_mode_set((size_t)_i);
+            const clsample_status done = clsample_sample(other ? ctx : dev.ctx, &p, 1, &in, x, &got);
+            float_mode_set(0);
+            ck_ok(done);
+            same(&got, &want, float_mode[_i].name, (unsigned long)other, set);
+        }
+    }
+    clsample_destroy(ctx);
+    free(x);
+}
+END_TEST
+
 static Suite *exact_suite(void)
 {
     Suite *suite = suite_create("exact");
-    TCase *t = tcase_create("model");
+    TCase *recorded = tcase_create("recorded"), *t = tcase_create("model");
 
+    tcase_set_timeout(recorded, 0);
+    tcase_add_test(recorded, real_rows);
+    tcase_add_loop_test(recorded, callers_floats, 0, (int)COUNT(float_mode));
+    suite_add_tcase(suite, recorded);
     tcase_set_timeout(t, 0);
-    tcase_add_test(t, real_rows);
     tcase_add_loop_test(t, random_rows, 0, (int)test_scaled("sizes of rows", 16, 15, 11));
     tcase_add_loop_test(t, batch_and_dtype, 0, (int)test_scaled("types of a batch", 3, 2, 3));
     tcase_add_test(t, large_batch);

@@ -208,6 +208,79 @@ START_TEST(wrong_guesses)
 }
 END_TEST
 
+/* ---- What the choice reads in the form for GPUs ---- */
+
+/* Linked with --wrap: the choice gets these logits in the place of its own, unless null. */
+static cl_mem choice_logits;
+
+cl_int __real_clEnqueueNDRangeKernel(cl_command_queue queue, cl_kernel kernel, cl_uint dimensions,
+                                     const size_t *offset, const size_t *global, const size_t *local,
+                                     cl_uint n_wait, const cl_event *wait_list, cl_event *event);
+cl_int __wrap_clEnqueueNDRangeKernel(cl_command_queue queue, cl_kernel kernel, cl_uint dimensions,
+                                     const size_t *offset, const size_t *global, const size_t *local,
+                                     cl_uint n_wait, const cl_event *wait_list, cl_event *event);
+
+cl_int __wrap_clEnqueueNDRangeKernel(cl_command_queue queue, cl_kernel kernel, cl_uint dimensions,
+                                     const size_t *offset, const size_t *global, const size_t *local,
+                                     cl_uint n_wait, const cl_event *wait_list, cl_event *event)
+{
+    char name[32] = "";
+
+    clGetKernelInfo(kernel, CL_KERNEL_FUNCTION_NAME, sizeof name, name, NULL);
+    if (choice_logits && strcmp(name, "cls_choice") == 0)
+        ck_cl(clSetKernelArg(kernel, 0, sizeof choice_logits, &choice_logits));
+    return __real_clEnqueueNDRangeKernel(queue, kernel, dimensions, offset, global, local, n_wait, wait_list,
+                                         event);
+}
+
+/* A draw without filters has the sums of all blocks from the summary: of the logits it needs the tile of the
+ * largest and the block of the token. What it gets are these tiles among NaN; on a simulator, which reports a
+ * read beyond the end, nothing behind the last one. */
+START_TEST(bare_draw_reads_little)
+{
+    enum { VOCAB = 5000, TILE = 256 };
+    const bool ends = _i == 1; /* nearly all the mass is in the first tile */
+    float *x = test_alloc(VOCAB * sizeof *x), *seen = test_alloc(VOCAB * sizeof *seen);
+    const clsample_logits in = logits_of(NULL, CLSAMPLE_F32, 1, VOCAB);
+    clsample_params p = params_of(0.9f, 0.0f, 0, 1.0f, CLSAMPLE_RULES_SEED);
+    size_t largest = 0, end = VOCAB;
+    clsample_options options = test_options();
+    clsample_ctx *ctx = NULL;
+    clsample_result got;
+
+    if (!is_wanted("groups-64")) {
+        free(x);
+        free(seen);
+        return;
+    }
+    options.flags |= CLSAMPLE_FORCE_GROUPS;
+    options.work_group = 64;
+    ck_ok(clsample_create(dev.context, dev.id, &options, &ctx));
+    row_random(x, VOCAB, SHAPE_FLAT, 31);
+    for (size_t i = 0; i < VOCAB; i++) {
+        if (ends && i >= TILE) x[i] -= 30.0f;
+        if (x[i] > x[largest]) largest = i;
+    }
+    const clsample_result want = model_draw(x, VOCAB, &p);
+    for (size_t i = 0; i < VOCAB; i++) {
+        const bool needed = i / TILE == largest / TILE || i / TILE == (size_t)want.token / TILE;
+        seen[i] = needed ? x[i] : NAN;
+        if (needed && ends && dev.speed == SPEED_SIMULATED) end = i + 1;
+    }
+    choice_logits = dev_upload(seen, end * sizeof *seen);
+    const clsample_status st = clsample_sample(ctx, &p, 1, &in, x, &got);
+    ck_cl(clReleaseMemObject(choice_logits));
+    choice_logits = NULL;
+    ck_ok(st);
+    ck_assert_msg(memcmp(&got, &want, sizeof got) == 0, "token %d logprob %a kept %u instead of %d %a %u",
+                  (int)got.token, (double)got.logprob, (unsigned)got.kept, (int)want.token,
+                  (double)want.logprob, (unsigned)want.kept);
+    clsample_destroy(ctx);
+    free(seen);
+    free(x);
+}
+END_TEST
+
 static Suite *forms_suite(void)
 {
     Suite *suite = suite_create("forms");
@@ -216,6 +289,7 @@ static Suite *forms_suite(void)
     tcase_set_timeout(t, 0);
     tcase_add_loop_test(t, every_form, 0, (int)COUNT(forms));
     tcase_add_loop_test(t, wrong_guesses, 0, (int)COUNT(forms));
+    tcase_add_loop_test(t, bare_draw_reads_little, 0, 2);
     suite_add_tcase(suite, t);
     return suite;
 }
