@@ -29,10 +29,9 @@ static clsample_status command_kernel(cls_step *step, cl_kernel kernel, const cl
     CLS_CL(clEnqueueNDRangeKernel(step->queue, kernel, 2, NULL, global, local, step->n_wait, step->wait_list,
                                   step->wants_event ? &done : NULL),
            call);
-    if (step->last) clReleaseEvent(step->last);
-    step->last = done;
+    cls_add_event(&step->events, done);
     step->n_wait = step->in_order ? 0 : 1;
-    step->wait_list = step->in_order ? NULL : &step->last;
+    step->wait_list = step->in_order ? NULL : cls_last_event(&step->events);
     step->any = true;
 cleanup:
     return st;

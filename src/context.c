@@ -78,7 +78,7 @@ void clsample_destroy(clsample_ctx *ctx)
     release_kernel(ctx->ban);
     release_kernel(ctx->append);
     cls_free_memory(ctx);
-    if (ctx->previous.event) clReleaseEvent(ctx->previous.event);
+    cls_release_events(&ctx->previous.events);
     if (ctx->last_queue) clReleaseCommandQueue(ctx->last_queue);
     if (ctx->queue) clReleaseCommandQueue(ctx->queue);
     if (ctx->context) clReleaseContext(ctx->context);

@@ -30,10 +30,19 @@ typedef struct cls_staging {
     cl_event done;
 } cls_staging;
 
+/* The events of the commands of a call, in their order, where they are asked for. Those before the last
+ * serve nobody any more, but are kept until the next call: PoCL 3.1 uses an event in the middle of a chain
+ * that fails after it was given back. */
+#define CLS_EVENTS_MAX 8u
+typedef struct cls_events {
+    cl_event event[CLS_EVENTS_MAX];
+    cl_uint n;
+} cls_events;
+
 /* What a call must follow, since it shares memory with the call before. */
 typedef struct cls_previous {
-    cl_event event; /* of its last command; NULL: nothing to follow ... */
-    bool unknown;   /* ... or everything on its queue, since an in-order queue is asked for no event */
+    cls_events events; /* of that call; none: nothing to follow ... */
+    bool unknown;      /* ... or everything on its queue, since an in-order queue is asked for no event */
 } cls_previous;
 
 struct clsample_ctx {
@@ -58,6 +67,12 @@ struct clsample_ctx {
     size_t host_logits_size;
     uint32_t host_rows;
 };
+
+/* ---- events.c ---- */
+
+void cls_release_events(cls_events *events);
+
+/* ---- context.c ---- */
 
 /* clsample_create after its arguments were checked; without the self-check if it is `known` what that would
  * find out. */

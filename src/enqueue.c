@@ -55,7 +55,8 @@ static clsample_status open_gate(cls_enqueue *e)
     if (ctx->last_queue && (!step->in_order || other_queue)) {
         CLS_TRY(cls_find_previous(ctx, &ctx->previous, ctx->last_queue));
         if (other_queue) CLS_CL(clFlush(ctx->last_queue), "clFlush");
-        if (ctx->previous.event) own[n++] = ctx->previous.event;
+        const cl_event *last = cls_last_event(&ctx->previous.events);
+        if (last) own[n++] = *last;
     }
     CLS_TRY(cls_open_gate(step, own, n, &e->gate));
 cleanup:
@@ -67,14 +68,15 @@ cleanup:
 static void close_staging(cls_enqueue *e)
 {
     cls_staging *s = e->staging;
+    const cl_event *last = cls_last_event(&e->step.events);
 
-    if (!s || !e->step.last) return;
-    if (clRetainEvent(e->step.last) != CL_SUCCESS) {
+    if (!s || !last) return;
+    if (clRetainEvent(*last) != CL_SUCCESS) {
         cls_give_up_staging(e->step.ctx, s);
         return;
     }
     clReleaseEvent(s->done);
-    s->done = e->step.last;
+    s->done = *last;
 }
 
 /* Keep what the next call waits for, hand the caller the event, and drop the rest. What was enqueued counts,
@@ -84,13 +86,13 @@ static clsample_status close_call(cls_enqueue *e, clsample_status st, cl_event *
     cls_step *step = &e->step;
     clsample_ctx *ctx = step->ctx;
 
-    cls_close_gate(&e->gate);
     if (!step->any) {
+        cls_release_events(&step->events);
         if (e->held) clReleaseCommandQueue(e->held);
         return st;
     }
     close_staging(e);
-    cls_set_previous(&ctx->previous, step->last, !step->last);
+    cls_set_previous(&ctx->previous, &step->events);
     if (st == CLSAMPLE_OK && event) cls_share_previous(&ctx->previous, event);
     if (e->held) {
         if (ctx->last_queue) clReleaseCommandQueue(ctx->last_queue);

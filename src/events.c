@@ -48,47 +48,79 @@ cleanup:
     return st;
 }
 
+/* ---- The events of a call ---- */
+
+void cls_release_events(cls_events *events)
+{
+    for (; events->n > 0; events->n--)
+        clReleaseEvent(events->event[events->n - 1]);
+}
+
+void cls_add_event(cls_events *events, cl_event event)
+{
+    if (event) events->event[events->n++] = event;
+}
+
+const cl_event *cls_last_event(const cls_events *events)
+{
+    return events->n > 0 ? &events->event[events->n - 1] : NULL;
+}
+
 /* ---- What the next call follows ---- */
 
 clsample_status cls_find_previous(const clsample_ctx *ctx, cls_previous *previous, cl_command_queue queue)
 {
+    const cl_event *last = cls_last_event(&previous->events);
     clsample_status st = CLSAMPLE_OK;
     cls_event_state state = CLS_EVENT_PENDING;
+    cl_event marker = NULL;
 
-    if (previous->event) CLS_TRY(cls_check_event(ctx, previous->event, &state));
-    if (state == CLS_EVENT_COMPLETE) clWaitForEvents(1, &previous->event);
-    if (state != CLS_EVENT_PENDING) cls_set_previous(previous, NULL, false);
-    if (!previous->event && previous->unknown)
-        CLS_CL(clEnqueueMarkerWithWaitList(queue, 0, NULL, &previous->event), "clEnqueueMarkerWithWaitList");
+    if (last) CLS_TRY(cls_check_event(ctx, *last, &state));
+    if (state == CLS_EVENT_COMPLETE) clWaitForEvents(1, last);
+    if (state != CLS_EVENT_PENDING) cls_release_events(&previous->events);
+    if (previous->events.n == 0 && previous->unknown) {
+        CLS_CL(clEnqueueMarkerWithWaitList(queue, 0, NULL, &marker), "clEnqueueMarkerWithWaitList");
+        cls_add_event(&previous->events, marker);
+        previous->unknown = false;
+    }
 cleanup:
     return st;
 }
 
-void cls_set_previous(cls_previous *previous, cl_event event, bool unknown)
+void cls_set_previous(cls_previous *previous, cls_events *events)
 {
-    if (previous->event) clReleaseEvent(previous->event);
-    *previous = (cls_previous){ event, unknown };
+    cls_release_events(&previous->events);
+    *previous = (cls_previous){ .events = *events, .unknown = events->n == 0 };
+    events->n = 0;
 }
 
 void cls_share_previous(cls_previous *previous, cl_event *event)
 {
-    *event = previous->event;
-    if (previous->event && clRetainEvent(previous->event) != CL_SUCCESS)
-        *previous = (cls_previous){ NULL, true };
+    const cl_event *last = cls_last_event(&previous->events);
+
+    *event = last ? *last : NULL;
+    if (!last || clRetainEvent(*last) == CL_SUCCESS) return;
+    previous->events.n--; /* the caller's */
+    cls_release_events(&previous->events);
+    previous->unknown = true;
 }
+
+/* ---- What a call's first command waits for ---- */
 
 clsample_status cls_open_gate(cls_step *step, const cl_event *own, cl_uint n_own, cls_gate *gate)
 {
     clsample_status st = CLSAMPLE_OK;
+    cl_event marker = NULL;
     cl_uint n = 0;
 
     if (n_own == 0) return st;
     for (cl_uint i = 0; i < n_own; i++)
         gate->list[n++] = own[i];
     if (step->n_wait > CLS_GATE_ROOM - n) {
-        CLS_CL(clEnqueueMarkerWithWaitList(step->queue, step->n_wait, step->wait_list, &gate->marker),
+        CLS_CL(clEnqueueMarkerWithWaitList(step->queue, step->n_wait, step->wait_list, &marker),
                "clEnqueueMarkerWithWaitList");
-        gate->list[n++] = gate->marker;
+        cls_add_event(&step->events, marker);
+        gate->list[n++] = marker;
     } else {
         for (cl_uint i = 0; i < step->n_wait; i++)
             gate->list[n++] = step->wait_list[i];
@@ -97,9 +129,4 @@ clsample_status cls_open_gate(cls_step *step, const cl_event *own, cl_uint n_own
     step->wait_list = gate->list;
 cleanup:
     return st;
-}
-
-void cls_close_gate(cls_gate *gate)
-{
-    if (gate->marker) clReleaseEvent(gate->marker);
 }

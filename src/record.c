@@ -177,23 +177,26 @@ static bool buffer_is_free(const clsample_recording *r)
 
     if (!r->tape.buffer) return false;
     if (r->tape.simultaneous) return true;
-    if (!r->previous.event) return !r->previous.unknown;
-    return clGetEventInfo(r->previous.event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof status, &status,
-                          NULL) == CL_SUCCESS &&
+    const cl_event *last = cls_last_event(&r->previous.events);
+    if (!last) return !r->previous.unknown;
+    return clGetEventInfo(*last, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof status, &status, NULL) ==
+               CL_SUCCESS &&
            status <= CL_COMPLETE;
 }
 
-/* Both ways leave the event in step->last, if one is wanted; so does a way that fails after its first
- * launch. */
+/* Both ways leave their events in the step; so does a way that fails after its first launch. */
 static clsample_status enqueue_again(clsample_recording *r)
 {
     cls_step *step = &r->step;
+    cl_event done = NULL;
 
     if (!buffer_is_free(r)) return cls_command_choices(step);
     const cl_int err = r->tape.enqueue(0, NULL, r->tape.buffer, step->n_wait, step->wait_list,
-                                       step->wants_event ? &step->last : NULL);
-    step->any = err == CL_SUCCESS;
-    return err == CL_SUCCESS ? CLSAMPLE_OK : cls_fail_cl(err, "clEnqueueCommandBufferKHR");
+                                       step->wants_event ? &done : NULL);
+    if (err != CL_SUCCESS) return cls_fail_cl(err, "clEnqueueCommandBufferKHR");
+    cls_add_event(&step->events, done);
+    step->any = true;
+    return CLSAMPLE_OK;
 }
 
 /* What the repetition waits for: the caller's list, and the one before. An in-order queue knows that by
@@ -204,7 +207,8 @@ static clsample_status open_gate(clsample_recording *r, cls_gate *gate)
 
     if (r->step.in_order) return st;
     CLS_TRY(cls_find_previous(r->step.ctx, &r->previous, r->step.queue));
-    CLS_TRY(cls_open_gate(&r->step, &r->previous.event, r->previous.event ? 1 : 0, gate));
+    const cl_event *last = cls_last_event(&r->previous.events);
+    CLS_TRY(cls_open_gate(&r->step, last, last ? 1 : 0, gate));
 cleanup:
     return st;
 }
@@ -213,7 +217,7 @@ clsample_status clsample_replay(clsample_recording *r, cl_uint n_wait, const cl_
                                 cl_event *event)
 {
     clsample_status st = CLSAMPLE_OK;
-    cls_gate gate = { .marker = NULL };
+    cls_gate gate;
 
     if (event) *event = NULL;
     if (!r) return cls_fail(CLSAMPLE_E_ARGUMENT, "recording is NULL; it must come from clsample_record");
@@ -226,11 +230,10 @@ clsample_status clsample_replay(clsample_recording *r, cl_uint n_wait, const cl_
     CLS_TRY(open_gate(r, &gate));
     st = enqueue_again(r);
     /* What was enqueued is what the next repetition follows, also if a later part of it failed. */
-    if (step->any) cls_set_previous(&r->previous, step->last, !step->last);
-    step->last = NULL;
+    if (step->any) cls_set_previous(&r->previous, &step->events);
     if (st == CLSAMPLE_OK && event) cls_share_previous(&r->previous, event);
 cleanup:
-    cls_close_gate(&gate);
+    cls_release_events(&step->events); /* of a marker, if no command came behind it */
     step->wait_list = NULL;
     return st;
 }
@@ -244,7 +247,7 @@ void clsample_recording_free(clsample_recording *r)
 {
     if (!r) return;
     drop_buffer(&r->tape);
-    cls_set_previous(&r->previous, NULL, false);
+    cls_release_events(&r->previous.events);
     if (r->scratch.mem) clReleaseMemObject(r->scratch.mem);
     if (r->arrived) clReleaseMemObject(r->arrived);
     if (r->plans) clReleaseMemObject(r->plans);

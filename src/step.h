@@ -24,7 +24,7 @@ typedef struct cls_step {
     cl_uint n_wait; /* what the next command waits for */
     const cl_event *wait_list;
     bool wants_event, any; /* any = a command was enqueued */
-    cl_event last;         /* of the command before, on an in-order queue only if somebody wants it */
+    cls_events events;     /* of the commands so far; on an in-order queue only if somebody wants them */
     cls_tape *tape;        /* commands are recorded there, instead; NULL = enqueued */
 } cls_step;
 
@@ -54,27 +54,32 @@ clsample_status cls_check_event(const clsample_ctx *ctx, cl_event event, cls_eve
 clsample_status cls_fail_wait(const char *call);
 /* Are all of a caller's list fine? */
 clsample_status cls_check_wait_list(const clsample_ctx *ctx, cl_uint n_wait, const cl_event *wait_list);
-/* Before commands that follow the call before: its event, if one is to be waited for, else NULL. One that
+/* Add the event of a command, or NULL if it was asked for none. */
+void cls_add_event(cls_events *events, cl_event event);
+/* NULL if there is none. */
+const cl_event *cls_last_event(const cls_events *events);
+
+/* Before commands that follow the call before: its events remain if its last is to be waited for. One that
  * has failed is dropped, since that call is over, and what does not hang on its outcome need not fail. So
  * is one that is complete, after a wait that returns at once: Intel's CPU runtime calls a command complete
  * that waited in vain, and runs nothing behind it. An event that is unknown becomes a marker behind all of
  * the queue. */
 clsample_status cls_find_previous(const clsample_ctx *ctx, cls_previous *previous, cl_command_queue queue);
-/* What the next call follows is this event, which is handed over; NULL and unknown: all of the queue. */
-void cls_set_previous(cls_previous *previous, cl_event event, bool unknown);
-/* Hand the caller the event too. A reference that cannot be had is the one that the next call gives up. */
+/* What the next call follows is a call with these events, which are handed over; without any: all of the
+ * queue. */
+void cls_set_previous(cls_previous *previous, cls_events *events);
+/* Hand the caller the last event too. A reference that cannot be had is the one that the next call gives
+ * up. */
 void cls_share_previous(cls_previous *previous, cl_event *event);
 
 /* What the first command of a step waits for, where it is more than the caller's list. */
 #define CLS_GATE_ROOM 16u
 typedef struct cls_gate {
     cl_event list[CLS_GATE_ROOM];
-    cl_event marker; /* behind a caller's list that does not fit */
 } cls_gate;
-/* Let the step's next command wait for `n_own` events, 2 at most, beside the caller's list. The gate must
- * last until that is enqueued. */
+/* Let the step's next command wait for `n_own` events, 2 at most, beside the caller's list: behind a marker
+ * where that does not fit. The gate must last until that command is enqueued. */
 clsample_status cls_open_gate(cls_step *step, const cl_event *own, cl_uint n_own, cls_gate *gate);
-void cls_close_gate(cls_gate *gate);
 
 /* ---- commands.c ---- */
 

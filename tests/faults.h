@@ -119,7 +119,7 @@ void *fault_function(fault_site *site, cl_platform_id platform, const char *name
 #define clRetainEvent(x) FAULT_RETAIN(clRetainEvent, FAULT_EVENT, x)
 #define clRetainMemObject(x) FAULT_RETAIN(clRetainMemObject, FAULT_MEM, x)
 
-/* One less, which counts also if the driver says that it failed. */
+/* One less (the object is evaluated twice), which counts also if the driver says that it failed. */
 #define FAULT_RELEASE(name, kind, object) \
     (fault_gave((kind), (object)), FAULT_FAILS(#name) ? (name(object), CL_OUT_OF_RESOURCES) : name(object))
 #define clReleaseCommandQueue(x) FAULT_RELEASE(clReleaseCommandQueue, FAULT_QUEUE, x)

@@ -387,15 +387,16 @@ static clsample_status compile(scene *s)
 
 /* ---- Sweeps ---- */
 
-/* Until the library holds what it held: a driver may give memory back a little after a command. */
-static bool holds(const int *before, int *now)
+/* Does the library hold what it held? A driver may give memory back a little after a command. */
+static bool holds(const int *before, int seconds)
 {
     const struct timespec a_little = { .tv_nsec = 10000000 };
+    int now[FAULT_KINDS];
 
-    for (int i = 0; i < 200; i++) {
+    for (int i = 0; i <= 100 * seconds; i++) {
         fault_count(now);
-        if (memcmp(before, now, FAULT_KINDS * sizeof *now) == 0) return true;
-        nanosleep(&a_little, NULL);
+        if (memcmp(before, now, sizeof now) == 0) return true;
+        if (i < 100 * seconds) nanosleep(&a_little, NULL);
     }
     return false;
 }
@@ -406,7 +407,8 @@ static void check_held(const int *before, const char *what, unsigned n)
                                          "buffers",  "events", "command buffers", "allocations" };
     int now[FAULT_KINDS];
 
-    if (holds(before, now)) return;
+    if (holds(before, 2)) return;
+    fault_count(now);
     for (int i = 0; i < FAULT_KINDS; i++)
         ck_assert_msg(before[i] == now[i], "%s, call %u, %s: %d %s before, %d after", what, n, fault_name(),
                       before[i], names[i], now[i]);
@@ -432,6 +434,9 @@ static bool fails_once(scene *s, attempt try, const char *what, const fault_plan
                   clsample_status_name(next), clsample_last_error()->message);
     ck_assert_msg(!s->wrong, "after %s, call %u, %s, failed: %s", what, plan->first, fault_name(), s->wrong);
     settle(s);
+    /* A call may keep more events until the next one, if it had more to wait for. */
+    if (!holds(before, 0)) ck_ok(try(s));
+    settle(s);
     check_held(before, what, plan->first);
     return fired > 0;
 }
@@ -442,13 +447,15 @@ static const fault_plan all;
  * calls later. */
 static void sweep(scene *s, attempt try, const char *what, fault_plan plan, unsigned pairs)
 {
+    const unsigned stride = 4 / test_scaled("calls of four that fail", 4, 1, 1);
+
     ck_ok(try(s)); /* compiles, and makes room */
     ck_ok(try(s));
     settle(s);
     for (plan.second = 0; plan.second <= pairs; plan.second++) {
         plan.first = 1;
         while (plan.first < MOST && fails_once(s, try, what, &plan))
-            plan.first++;
+            plan.first += stride;
         ck_assert_msg(plan.first > 1 && plan.first < MOST, "%s: %u calls", what, plan.first);
     }
 }
@@ -556,6 +563,7 @@ START_TEST(every_site)
     const size_t n = fault_list(sites, COUNT(sites));
     unsigned missing = 0;
 
+    if (dev.speed != SPEED_FULL) return; /* some were left out */
     ck_assert_msg(n > 0 && n <= COUNT(sites), "%zu sites", n);
     for (size_t i = 0; i < n; i++) {
         const fault_site *at = sites[i];

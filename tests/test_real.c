@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The host's arithmetic: right, and the same whatever a host's libm (test_real_libm), compiler options
- * (test_real_options) and the state of the floating-point unit make of its floats.
+ * (test_real_fast, test_real_x87) and the state of the floating-point unit make of its floats.
  *
  * Environment: CLSAMPLE_TEST_LONG  set: look at the logarithm of every float */
 #include "common.h"

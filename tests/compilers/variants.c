@@ -148,6 +148,15 @@ CL_API_ENTRY cl_int CL_API_CALL clSetKernelArg(cl_kernel kernel, cl_uint index, 
     return CL_SUCCESS;
 }
 
+CL_API_ENTRY cl_int CL_API_CALL clGetContextInfo(cl_context context, cl_context_info what, size_t room,
+                                                 void *out, size_t *size_ret)
+{
+    const cl_device_id device = DEVICE;
+
+    (void)context;
+    return what == CL_CONTEXT_DEVICES ? answer(&device, sizeof device, room, out, size_ret)
+                                      : CL_INVALID_VALUE;
+}
 CL_API_ENTRY cl_int CL_API_CALL clRetainContext(cl_context context)
 {
     (void)context;
