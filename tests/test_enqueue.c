@@ -484,7 +484,7 @@ END_TEST
 START_TEST(rows_1_to_65)
 {
     const uint32_t vocab = test_scaled("logits of rows_1_to_65", 130, 130, 40);
-    const uint32_t step = 64 / test_scaled("batches of rows_1_to_65", 64, 16, 4);
+    const uint32_t step = 64 / test_scaled("batches of rows_1_to_65", 64, 16, 2);
     float *x = rows_of(MOST_ROWS, vocab, 8);
     clsample_params p[MOST_ROWS];
     clsample_result all[MOST_ROWS], some[MOST_ROWS];

@@ -646,7 +646,7 @@ static Suite *make(void)
     Suite *s = suite_create("filters");
     TCase *known = tcase_create("known"), *published = tcase_create("published"),
           *random = tcase_create("random");
-    const int cases = (int)test_scaled("golden cases", 180, 18, 18);
+    const int cases = (int)test_scaled("golden cases", 180, 18, 10);
 
     tcase_add_loop_test(known, worked_example, 0, (int)COUNT(worked_stages));
     tcase_add_test(known, worked_example_chained);
@@ -667,7 +667,7 @@ static Suite *make(void)
     tcase_add_loop_test(published, golden_peers, 0, cases);
     suite_add_tcase(s, published);
     tcase_add_unchecked_fixture(random, NULL, unload);
-    tcase_add_loop_test(random, random_rows, 0, (int)test_scaled("random_rows sizes", COUNT(sizes), 19, 10));
+    tcase_add_loop_test(random, random_rows, 0, (int)test_scaled("random_rows sizes", COUNT(sizes), 19, 6));
     tcase_add_loop_test(random, random_small_rows, 0, (int)test_scaled("random_small_rows", 40, 4, 2));
     tcase_add_loop_test(random, half_types_like_float, 0,
                         (int)test_scaled("half_types_like_float", 10, 5, 8));

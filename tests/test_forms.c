@@ -115,7 +115,7 @@ static bool check_row(clsample_ctx *ctx, int form, uint32_t vocab, test_shape sh
 START_TEST(every_form)
 {
     static const uint32_t size[] = { 1, 64, 255, 257, 1000, 2048, 2049, 40000 };
-    const uint32_t sizes = test_scaled("sizes of every_form", COUNT(size), 6, 5);
+    const uint32_t sizes = test_scaled("sizes of every_form", COUNT(size), 6, 4);
     const uint32_t sets = test_scaled("settings of every_form", 6, 1, 1);
     const size_t step = COUNT(setting) / sets;
 
