@@ -231,7 +231,7 @@ static Suite *exact_suite(void)
     tcase_add_loop_test(recorded, callers_floats, 0, (int)COUNT(float_mode));
     suite_add_tcase(suite, recorded);
     tcase_set_timeout(t, 0);
-    tcase_add_loop_test(t, random_rows, 0, (int)test_scaled("sizes of rows", 16, 15, 8));
+    tcase_add_loop_test(t, random_rows, 0, (int)test_scaled("sizes of rows", 16, 10, 8));
     tcase_add_loop_test(t, batch_and_dtype, 0, (int)test_scaled("types of a batch", 3, 2, 3));
     tcase_add_test(t, large_batch);
     suite_add_tcase(suite, t);

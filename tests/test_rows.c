@@ -444,7 +444,7 @@ START_TEST(any_slot_any_batch)
     clsample_params p[SLOTS], q[SLOTS];
     clsample_result together[SLOTS], reversed[SLOTS], alone;
     const uint32_t slots = test_scaled("rows of any_slot_any_batch", SLOTS, SLOTS, SLOTS / 4);
-    const uint32_t alones = test_scaled("rows drawn alone", SLOTS, SLOTS / 4, 2);
+    const uint32_t alones = test_scaled("rows drawn alone", SLOTS, SLOTS / 8, 2);
 
     slot_rows(x, p);
     for (uint32_t i = 0; i < slots; i++) {
