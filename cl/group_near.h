@@ -36,8 +36,7 @@ typedef struct cls_near {
 /* What is known of a row's blocks. */
 #define CLS_SUMS_NONE 0
 #define CLS_SUMS_EXPONENTS 1
-#define CLS_SUMS_WHOLE \
-    2 /* and, until a cut has changed them, the sums of all their tokens: from the summary */
+#define CLS_SUMS_WHOLE 2 /* and, until a cut changes them, the sums of all their tokens: the summary's */
 
 /* The row that is chosen from. */
 typedef struct cls_row {

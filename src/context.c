@@ -61,6 +61,12 @@ clsample_status clsample_create(cl_context context, cl_device_id device, const c
     return cls_make_context(context, device, &checked, NULL, ctx);
 }
 
+void cls_release_events(cls_events *events)
+{
+    for (; events->n > 0; events->n--)
+        clReleaseEvent(events->event[events->n - 1]);
+}
+
 static void release_kernel(cl_kernel kernel)
 {
     if (kernel) clReleaseKernel(kernel);

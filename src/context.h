@@ -68,12 +68,6 @@ struct clsample_ctx {
     uint32_t host_rows;
 };
 
-/* ---- events.c ---- */
-
-void cls_release_events(cls_events *events);
-
-/* ---- context.c ---- */
-
 /* clsample_create after its arguments were checked; without the self-check if it is `known` what that would
  * find out. */
 clsample_status cls_make_context(cl_context context, cl_device_id device, const clsample_options *options,
@@ -83,6 +77,7 @@ clsample_status cls_check_loops(const clsample_ctx *ctx, uint32_t vocab);
 /* Compile what a dtype needs and is not there yet. */
 clsample_status cls_need_kernels(clsample_ctx *ctx, uint32_t dtype, bool mask);
 clsample_status cls_need_text_kernels(clsample_ctx *ctx);
+void cls_release_events(cls_events *events);
 
 /* ---- memory.c ---- */
 

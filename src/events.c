@@ -50,12 +50,6 @@ cleanup:
 
 /* ---- The events of a call ---- */
 
-void cls_release_events(cls_events *events)
-{
-    for (; events->n > 0; events->n--)
-        clReleaseEvent(events->event[events->n - 1]);
-}
-
 void cls_add_event(cls_events *events, cl_event event)
 {
     if (event) events->event[events->n++] = event;
