@@ -402,6 +402,17 @@ void golden_free(golden_case *cases, size_t count)
 
 /* ---- Calls of the library ---- */
 
+cl_command_queue dev_make_queue(bool out_of_order)
+{
+    cl_int error = CL_SUCCESS;
+    const cl_command_queue queue = clCreateCommandQueue(
+        dev.context, dev.id, out_of_order ? CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE : 0, &error);
+
+    if (out_of_order && error == CL_INVALID_QUEUE_PROPERTIES) { return NULL; }
+    ck_cl(error);
+    return queue;
+}
+
 cl_mem dev_buffer(size_t bytes)
 {
     cl_int error = CL_SUCCESS;

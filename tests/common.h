@@ -129,6 +129,8 @@ void golden_free(golden_case *cases, size_t count);
 
 /* ---- Calls of the library ---- */
 
+/* A queue of the device; NULL if it has none that are out of order, which it need not have. */
+cl_command_queue dev_make_queue(bool out_of_order);
 cl_mem dev_buffer(size_t bytes);
 cl_mem dev_upload(const void *host, size_t bytes);
 void dev_download(cl_mem mem, size_t offset, void *host, size_t bytes);

@@ -37,17 +37,6 @@ static clsample_output results_at(cl_mem mem, size_t offset)
     return out;
 }
 
-static cl_command_queue out_of_order_queue(void)
-{
-    cl_int error = CL_SUCCESS;
-    cl_command_queue queue =
-        clCreateCommandQueue(dev.context, dev.id, CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE, &error);
-
-    if (error == CL_INVALID_QUEUE_PROPERTIES) { return NULL; } /* the device need not have them */
-    ck_cl(error);
-    return queue;
-}
-
 static float *rows_of(uint32_t rows, uint32_t vocab, uint64_t seed)
 {
     float *x = test_alloc((size_t)rows * vocab * sizeof *x);
@@ -64,7 +53,7 @@ static float *rows_of(uint32_t rows, uint32_t vocab, uint64_t seed)
 START_TEST(waits_for_the_list)
 {
     const bool ordered = _i % 2 == 0, own = _i / 2 % 2 == 1;
-    cl_command_queue queue = ordered ? NULL : out_of_order_queue();
+    cl_command_queue queue = ordered ? NULL : dev_make_queue(true);
     float *before = rows_of(3, VOCAB, 1), *after = rows_of(3, VOCAB, 2);
     clsample_params p[3] = { all_stages(), all_stages(), all_stages() };
     clsample_result want[3], got[3];
@@ -113,7 +102,7 @@ END_TEST
 /* When the event is complete, so is the outcome, also of the filters alone. */
 START_TEST(event_means_done)
 {
-    cl_command_queue queue = _i ? out_of_order_queue() : NULL;
+    cl_command_queue queue = _i ? dev_make_queue(true) : NULL;
     float *x = rows_of(4, VOCAB, 3), *masked = test_alloc(4 * VOCAB * sizeof *masked);
     float *want_masked = test_alloc(4 * VOCAB * sizeof *masked);
     const clsample_params p = all_stages();
@@ -211,7 +200,7 @@ START_TEST(steps_in_flight)
     clsample_params p[MOST_ROWS], batch = all_stages();
     flight f;
 
-    if (_i == 1) { extra = out_of_order_queue(); }
+    if (_i == 1) { extra = dev_make_queue(true); }
     if (_i == 2) { extra = clCreateCommandQueue(dev.context, dev.id, 0, &error); }
     ck_cl(error);
     if (_i == 1 && !extra) { return; }

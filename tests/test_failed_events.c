@@ -9,17 +9,6 @@
 
 enum { VOCAB = 300 };
 
-static cl_command_queue make_queue(bool in_order)
-{
-    cl_int error = CL_SUCCESS;
-    cl_command_queue queue = clCreateCommandQueue(
-        dev.context, dev.id, in_order ? 0 : CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE, &error);
-
-    if (error == CL_INVALID_QUEUE_PROPERTIES) return NULL; /* the device need not have them */
-    ck_cl(error);
-    return queue;
-}
-
 /* Which driver cannot have a user event that fails: a plain kernel behind one is enough for Intel's CPU
  * runtime 2026.2 to crash in clSetUserEventStatus, and for the simulator to wait for ever. */
 static bool may_fail_events(bool in_order)
@@ -97,13 +86,13 @@ static void check_after_failure(const step *s, step_kind kind, const cl_command_
 START_TEST(after_a_failure)
 {
     const bool in_order = _i % 2 == 0, other = _i / 2 % 2 == 1;
-    cl_command_queue queue[2] = { make_queue(in_order), NULL };
+    cl_command_queue queue[2] = { dev_make_queue(!in_order), NULL };
     step s = { .params = params_of(0.9f, 0.01f, 60, 0.95f, CLSAMPLE_RULES_SEED) };
     clsample_result want, got;
     float x[VOCAB];
 
     if (!may_fail_events(in_order) || !queue[0]) goto cleanup;
-    queue[1] = other ? make_queue(in_order) : queue[0];
+    queue[1] = other ? dev_make_queue(!in_order) : queue[0];
     row_random(x, VOCAB, SHAPE_NORMAL, 8);
     host_draw(&s.params, 1, x, 1, VOCAB, &want);
     s.in = logits_of(dev_upload(x, sizeof x), CLSAMPLE_F32, 1, VOCAB);

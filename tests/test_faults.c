@@ -66,17 +66,6 @@ static void release_rows(void)
     clReleaseMemObject(masked_mem);
 }
 
-static cl_command_queue make_queue(bool out_of_order)
-{
-    cl_int error = CL_SUCCESS;
-    const cl_command_queue queue = clCreateCommandQueue(
-        dev.context, dev.id, out_of_order ? CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE : 0, &error);
-
-    if (error == CL_INVALID_QUEUE_PROPERTIES) return NULL; /* the device need not have them */
-    ck_cl(error);
-    return queue;
-}
-
 /* ---- What must come out ---- */
 
 static clsample_params row_params(const scene *s, uint32_t r, uint64_t step)
@@ -468,9 +457,9 @@ static bool open_scene(scene *s, int config)
     cl_int error = CL_SUCCESS;
 
     *s = (scene){ .options = test_options(), .masked = masked_mem };
-    s->queues[0] = make_queue(config & OUT_OF_ORDER);
+    s->queues[0] = dev_make_queue(config & OUT_OF_ORDER);
     if (!s->queues[0]) return false;
-    s->queues[1] = config & TWO_QUEUES ? make_queue(config & OUT_OF_ORDER) : NULL;
+    s->queues[1] = config & TWO_QUEUES ? dev_make_queue(config & OUT_OF_ORDER) : NULL;
     s->options.groups = 8;
     if (config & TWO_LAUNCHES) s->options.flags = CLSAMPLE_FORCE_TWO_LAUNCHES;
     s->options.flags |= CLSAMPLE_FORCE_COMMAND_BUFFERS;

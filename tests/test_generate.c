@@ -332,17 +332,6 @@ static clsample_generation mixed(mock *m, uint32_t prompts, clsample_params p[8]
     return g;
 }
 
-static cl_command_queue open_queue(bool out_of_order)
-{
-    cl_int error = CL_SUCCESS;
-    const cl_command_queue queue = clCreateCommandQueue(
-        dev.context, dev.id, out_of_order ? CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE : 0, &error);
-
-    if (out_of_order && error == CL_INVALID_QUEUE_PROPERTIES) return NULL; /* it need not have them */
-    ck_cl(error);
-    return queue;
-}
-
 /* Every form, list and queue, one prompt or eight: the same tokens, log-probabilities, reasons. */
 START_TEST(forms_agree)
 {
@@ -358,7 +347,7 @@ START_TEST(forms_agree)
     generate(&g, &want);
     g.flags = 0;
     for (uint32_t k = 0; k < 2 * lists; k++) {
-        const cl_command_queue queue = open_queue(k % 2);
+        const cl_command_queue queue = dev_make_queue(k % 2);
         if (!queue) continue;
         g.check_every = every[k / 2];
         ck_ok(try_on(queue, &g, &got));
@@ -654,7 +643,7 @@ START_TEST(model_fails)
     ck_assert(m.fail_at == 1 ? t.lengths[0] == 2 : t.lengths[0] >= 5);
     m.fail_at = 0;
     generate(&g, &t);
-    const cl_command_queue queue = open_queue(true);
+    const cl_command_queue queue = dev_make_queue(true);
     if (queue) {
         m.forget = true;
         ck_assert_int_eq(try_on(queue, &g, &t), CLSAMPLE_E_MODEL);

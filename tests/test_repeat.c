@@ -231,17 +231,6 @@ END_TEST
 
 /* ---- Recordings ---- */
 
-static cl_command_queue open_queue(int out_of_order)
-{
-    cl_int error = CL_SUCCESS;
-    const cl_command_queue queue = clCreateCommandQueue(
-        dev.context, dev.id, out_of_order ? CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE : 0, &error);
-
-    if (out_of_order && error == CL_INVALID_QUEUE_PROPERTIES) return NULL;
-    ck_cl(error);
-    return queue;
-}
-
 /* Each repetition gives what the plain call gives at the next step: with parameters for all or for each row,
  * on queues of both kinds, one at a time or all enqueued ahead, in one pass or with a second one. */
 START_TEST(recorded_like_plain)
@@ -250,7 +239,7 @@ START_TEST(recorded_like_plain)
 
     /* Both values of each. */
     if (test_scaled("recorded_like_plain", 16, 16, 2) < 16 && _i % 15 != 0) return;
-    const cl_command_queue queue = open_queue(_i & 2);
+    const cl_command_queue queue = dev_make_queue(_i & 2);
     clsample_ctx *ctx = open_context();
     clsample_recording *recording = NULL;
     clsample_result got[ROWS];
@@ -301,7 +290,7 @@ START_TEST(recorded_waits)
     }
     open_batch(&b, true, true);
     draw_plainly(&b, ROWS);
-    const cl_command_queue queue = open_queue(0);
+    const cl_command_queue queue = dev_make_queue(0);
     const cl_event go = clCreateUserEvent(dev.context, &error);
     ck_cl(error);
     ck_ok(clsample_record(ctx, queue, b.params, ROWS, &b.in, &b.out, &recording));
