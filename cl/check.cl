@@ -2,6 +2,13 @@
 /* The self-check: what the other kernels rely on, tried out. It is a single kernel, since some compilers take
  * as long for a small one as for a large one. */
 
+#include "shared/canonical.h"
+#include "shared/handover.h"
+#include "vectors/lanes.h"
+
+/* It uses the vectors. */
+#include "shared/check_case.h"
+
 /* How many times a loop goes round when asked for `turns`: at least one driver ends all loops of a work-item
  * after 65535 iterations. `seed` keeps the compiler from working it out. */
 CLS_FN uint cls_count_turns(uint turns, uint seed)
@@ -31,7 +38,10 @@ __kernel __attribute__((reqd_work_group_size(CLS_CHECK_GROUP, 1, 1))) CLS_ONE_BY
     if (lid == 0) low = high = 0;
     barrier(CLK_LOCAL_MEM_FENCE);
     cls_check_words(cases[i], out);
-    for (uint w = 0; w < CLS_CHECK_WORDS; w++)
+    for (uint w = 0; w < CLS_CHECK_EDITED; w++)
+        words[i * CLS_CHECK_WORDS + w] = out[w];
+    cls_check_facts(cases[i], out);
+    for (uint w = CLS_CHECK_EDITED; w < CLS_CHECK_WORDS; w++)
         words[i * CLS_CHECK_WORDS + w] = out[w];
     const ulong mass = (ulong)out[CLS_CHECK_RANDOM] * out[CLS_CHECK_PRODUCT];
     const uint add = (uint)mass, before = atomic_add(&low, add);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The arguments of a step, checked before anything is enqueued. */
-#include "step.h"
+/* The arguments of a job, checked before anything is enqueued. */
+#include "job.h"
 
 size_t cls_element_size(uint32_t dtype)
 {
@@ -64,26 +64,26 @@ clsample_status cls_check_logits(const clsample_logits *from, clsample_logits *t
     return st == CLSAMPLE_OK ? check_shape(to, bytes) : st;
 }
 
-clsample_status cls_check_input(cls_step *step, const clsample_logits *from)
+clsample_status cls_check_input(cls_job *job, const clsample_logits *from)
 {
-    clsample_logits *l = &step->logits;
+    clsample_logits *l = &job->logits;
     size_t bytes = 0;
     clsample_status st = cls_check_logits(from, l, &bytes);
 
     if (st != CLSAMPLE_OK) return st;
     if (!l->mem) return cls_fail(CLSAMPLE_E_ARGUMENT, "logits.mem is NULL; it must be a buffer");
-    st = cls_check_mem(step->ctx, l->mem, l->offset, cls_element_size(l->dtype), bytes, "logits.mem");
+    st = cls_check_mem(job->ctx, l->mem, l->offset, cls_element_size(l->dtype), bytes, "logits.mem");
     if (st == CLSAMPLE_OK && l->fallback)
-        st = cls_check_mem(step->ctx, l->fallback, l->fallback_offset, cls_element_size(l->dtype), bytes,
+        st = cls_check_mem(job->ctx, l->fallback, l->fallback_offset, cls_element_size(l->dtype), bytes,
                            "logits.fallback");
     return st;
 }
 
 /* Kernels take no two of their buffers to overlap. */
-static clsample_status check_apart(const cls_step *step, cl_mem mem, size_t offset, size_t size,
+static clsample_status check_apart(const cls_job *job, cl_mem mem, size_t offset, size_t size,
                                    const char *name)
 {
-    const clsample_logits *l = &step->logits;
+    const clsample_logits *l = &job->logits;
     const size_t bytes = ((l->rows - 1) * l->stride + l->vocab) * cls_element_size(l->dtype);
 
     if ((mem == l->mem && offset < l->offset + bytes && l->offset < offset + size) ||
@@ -92,25 +92,17 @@ static clsample_status check_apart(const cls_step *step, cl_mem mem, size_t offs
     return CLSAMPLE_OK;
 }
 
-clsample_status cls_check_n_params(const clsample_params *params, uint32_t n_params, uint32_t rows)
-{
-    if (params && n_params != 1 && n_params != rows)
-        return cls_fail(CLSAMPLE_E_ARGUMENT, "n_params is %u; it must be 1, or logits.rows, %u",
-                        (unsigned)n_params, (unsigned)rows);
-    return CLSAMPLE_OK;
-}
-
-static clsample_status check_one_output(const cls_step *step, cl_mem mem, size_t offset, size_t align,
+static clsample_status check_one_output(const cls_job *job, cl_mem mem, size_t offset, size_t align,
                                         size_t need, const char *name)
 {
-    const clsample_status st = cls_check_mem(step->ctx, mem, offset, align, need, name);
-    return st == CLSAMPLE_OK ? check_apart(step, mem, offset, need, name) : st;
+    const clsample_status st = cls_check_mem(job->ctx, mem, offset, align, need, name);
+    return st == CLSAMPLE_OK ? check_apart(job, mem, offset, need, name) : st;
 }
 
-clsample_status cls_check_output(cls_step *step, const clsample_output *from)
+clsample_status cls_check_output(cls_job *job, const clsample_output *from)
 {
-    clsample_output *o = &step->output;
-    const size_t rows = step->logits.rows;
+    clsample_output *o = &job->output;
+    const size_t rows = job->logits.rows;
     clsample_status st;
 
     *o = (clsample_output)CLSAMPLE_OUTPUT_INIT;
@@ -123,9 +115,9 @@ clsample_status cls_check_output(cls_step *step, const clsample_output *from)
         return cls_fail(CLSAMPLE_E_ARGUMENT,
                         "output.tokens and output.results are both NULL; at least one must be a "
                         "buffer");
-    if (o->tokens) st = check_one_output(step, o->tokens, o->tokens_offset, 4, rows * 4, "output.tokens");
+    if (o->tokens) st = check_one_output(job, o->tokens, o->tokens_offset, 4, rows * 4, "output.tokens");
     if (st == CLSAMPLE_OK && o->results)
-        st = check_one_output(step, o->results, o->results_offset, sizeof(clsample_result),
+        st = check_one_output(job, o->results, o->results_offset, sizeof(clsample_result),
                               rows * sizeof(clsample_result), "output.results");
     if (st == CLSAMPLE_OK && o->tokens && o->tokens == o->results &&
         o->tokens_offset < o->results_offset + rows * sizeof(clsample_result) &&
@@ -134,7 +126,7 @@ clsample_status cls_check_output(cls_step *step, const clsample_output *from)
     return st;
 }
 
-clsample_status cls_check_queue(cls_step *step, cl_command_queue queue, cl_uint n_wait,
+clsample_status cls_check_queue(cls_job *job, cl_command_queue queue, cl_uint n_wait,
                                 const cl_event *wait_list)
 {
     clsample_status st = CLSAMPLE_OK;
@@ -143,12 +135,12 @@ clsample_status cls_check_queue(cls_step *step, cl_command_queue queue, cl_uint 
     cl_device_id device = NULL;
 
     if (!queue) return cls_fail(CLSAMPLE_E_ARGUMENT, "queue is NULL; it must be a command queue");
-    if ((st = cls_check_wait_list(step->ctx, n_wait, wait_list)) != CLSAMPLE_OK) return st;
-    step->queue = queue;
-    step->n_wait = n_wait;
-    step->wait_list = wait_list;
-    step->in_order = step->ctx->last_in_order;
-    if (queue == step->ctx->last_queue)
+    if ((st = cls_check_wait_list(job->ctx, n_wait, wait_list)) != CLSAMPLE_OK) return st;
+    job->queue = queue;
+    job->n_wait = n_wait;
+    job->wait_list = wait_list;
+    job->in_order = job->ctx->last_in_order;
+    if (queue == job->ctx->last_queue)
         return st; /* checked before; it lives on, since the context holds it */
     CLS_CL(clGetCommandQueueInfo(queue, CL_QUEUE_CONTEXT, sizeof context, &context, NULL),
            "clGetCommandQueueInfo");
@@ -156,19 +148,19 @@ clsample_status cls_check_queue(cls_step *step, cl_command_queue queue, cl_uint 
            "clGetCommandQueueInfo");
     CLS_CL(clGetCommandQueueInfo(queue, CL_QUEUE_PROPERTIES, sizeof properties, &properties, NULL),
            "clGetCommandQueueInfo");
-    if (context != step->ctx->context || device != step->ctx->device)
+    if (context != job->ctx->context || device != job->ctx->device)
         return cls_fail(CLSAMPLE_E_ARGUMENT,
                         "queue belongs to another %s than the one given to clsample_create",
-                        context != step->ctx->context ? "OpenCL context" : "device");
-    step->in_order = !(properties & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE);
+                        context != job->ctx->context ? "OpenCL context" : "device");
+    job->in_order = !(properties & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE);
 cleanup:
     return st;
 }
 
-clsample_status cls_check_out(const cls_step *step, cl_mem out, size_t offset)
+clsample_status cls_check_out(const cls_job *job, cl_mem out, size_t offset)
 {
-    const size_t size = (size_t)step->logits.rows * step->logits.vocab * sizeof(cl_float);
+    const size_t size = (size_t)job->logits.rows * job->logits.vocab * sizeof(cl_float);
 
     if (!out) return cls_fail(CLSAMPLE_E_ARGUMENT, "out is NULL; it must be a buffer");
-    return check_one_output(step, out, offset, sizeof(cl_float), size, "out");
+    return check_one_output(job, out, offset, sizeof(cl_float), size, "out");
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Compiled binaries on disk. What lies here gets executed, so only files that nobody else can have written
  * are read: folder and file must belong to the effective user and be writable by no one else. A checksum
- * guards against damage, not against attacks. Nothing is ever removed but what a driver refused.
+ * guards against damage, not against attacks. Nothing is ever removed but what a driver refused. The default
+ * folder is chosen here too.
  *
  * An entry: the header's HEAD_SIZE bytes (magic, then little-endian fields), the key, the binary; no byte
  * more. */
@@ -228,4 +229,33 @@ void cls_cache_drop(const char *dir, const char *key)
     if (folder < 0) return;
     (void)unlinkat(folder, key, 0);
     close(folder);
+}
+
+/* ---- The default cache folder ---- */
+
+/* The value of a variable; NULL if it is unset or empty, which the XDG specification says is the same. */
+static const char *environment(const char *name)
+{
+    const char *value = getenv(name);
+    return value && value[0] ? value : NULL;
+}
+
+clsample_status clsample_default_cache_dir(char *dir, size_t size)
+{
+    const char *own = getenv("CLSAMPLE_CACHE");
+    const char *xdg = environment("XDG_CACHE_HOME"), *home = environment("HOME");
+    int length = 0;
+
+    if (!dir) return cls_fail(CLSAMPLE_E_ARGUMENT, "dir is NULL");
+    if (own) /* set but empty: no folder, as for "off" */
+        length = snprintf(dir, size, "%s", strcmp(own, "off") == 0 ? "" : own);
+    else if (xdg && xdg[0] == '/') /* its specification has relative paths ignored */
+        length = snprintf(dir, size, "%s/clsample", xdg);
+    else
+        length = snprintf(dir, size, "%s%s", home ? home : "", home ? "/.cache/clsample" : "");
+    if (length >= 0 && (size_t)length < size) return CLSAMPLE_OK;
+
+    if (size > 0) dir[0] = '\0';
+    return cls_fail(CLSAMPLE_E_BUFFER, "size is %zu bytes, the path of the cache folder needs %d", size,
+                    length + 1);
 }

@@ -3,7 +3,7 @@
  * ties of rounding, against the host's results from the same source; and sums in local memory. */
 #include "internal.h"
 
-#include "../cl/check_case.h"
+#include "../cl/shared/check_case.h"
 
 #include <stdlib.h>
 
@@ -13,9 +13,28 @@
 
 /* What each word of cls_check_words() is about. */
 static const char *const primitive[CLS_CHECK_WORDS] = {
-    "the key of a logit",    "the exponent of a weight", "the mantissa of a weight", "the mass of a token",
-    "a min-p threshold",     "a Philox random number",   "a 128-bit product",        "a ratio of masses",
-    "a logarithm of masses", "an fma near a tie",
+    [CLS_CHECK_KEY] = "the key of a logit",
+    [CLS_CHECK_HALF] = "a half as a float",
+    [CLS_CHECK_EXPONENT] = "the exponent of a weight",
+    [CLS_CHECK_MANTISSA] = "the mantissa of a weight",
+    [CLS_CHECK_LANES] = "a sum of four weights at a time",
+    [CLS_CHECK_MASS] = "the mass of a token",
+    [CLS_CHECK_MIN_P] = "a min-p threshold",
+    [CLS_CHECK_BAND] = "a min-p threshold with the band",
+    [CLS_CHECK_QUOTIENT] = "a logit divided by a temperature",
+    [CLS_CHECK_RANDOM] = "a Philox random number",
+    [CLS_CHECK_PRODUCT] = "a 128-bit product",
+    [CLS_CHECK_RATIO] = "a ratio of masses",
+    [CLS_CHECK_LOG] = "a logarithm of masses",
+    [CLS_CHECK_FMA] = "an fma near a tie",
+    [CLS_CHECK_EDITED] = "a logit with a bias",
+    [CLS_CHECK_FIXED] = "a logit as a fixed-point number",
+    [CLS_CHECK_MOMENTS] = "the moments of logits",
+    [CLS_CHECK_SIGMA] = "a threshold in deviations",
+    [CLS_CHECK_WEIGHTED] = "a sum of weighted logits",
+    [CLS_CHECK_GAP] = "a mean of logits",
+    [CLS_CHECK_NEARNESS] = "a nearness to the mean",
+    [CLS_CHECK_INTERVAL] = "an interval around the mean",
 };
 
 /* What the kernel writes beside the words. */
@@ -37,7 +56,8 @@ typedef struct cls_check {
     cl_mem mem[BUFFERS];
 } cls_check;
 
-/* Logits of all exponents and signs, special values first; temperatures from 1/128 to 1. */
+/* Logits of all exponents and signs, special values first; temperatures from 1/128 to 1 for weights, and from
+ * 2^-7 to 2^3 as divisors. */
 static void make_cases(cls_check *c)
 {
     static const cls_uint special[] = {
@@ -55,10 +75,12 @@ static void make_cases(cls_check *c)
         k->bits = i < CLS_COUNT(special) ? special[i] : i % 4 ? cls_bits_of(wide) : k->seed * 2654435761u;
         k->scale.c = 1.44269502f * (float)(1u << i % 8);
         k->scale.c_lo = 1.92596303e-8f * (float)(1u << i % 8);
-        k->scale.near = 0x1p16f / k->scale.c;
+        k->scale.small = 0x1p16f / k->scale.c;
         k->scale.limit = 0x1p30f / k->scale.c;
         k->min_p_hi = -3.0f - (float)(i % 64) * 0.25f;
         k->min_p_lo = (i & 1 ? -1.0f : 0.0f) * 1e-8f;
+        k->divisor = cls_float_of(0x3c000000u + k->seed % 0x05000000u);
+        k->inverse = 1.0f / k->divisor;
     }
     c->report.turns = CLS_CHECK_TURNS;
 }
@@ -81,7 +103,8 @@ static clsample_status make_objects(cls_check *c, cl_context context, cl_device_
     clsample_status st = CLSAMPLE_OK;
     cl_int err = CL_SUCCESS;
 
-    CLS_TRY(cls_program_build(context, device, cache_dir, CLS_SRC_CHECK, "", &c->program));
+    CLS_TRY(
+        cls_program_build(context, device, cache_dir, CLS_SRC_CHECK, CLS_CHECK_OPTIONS(cpu), &c->program));
     c->queue = clCreateCommandQueue(context, device, 0, &err);
     CLS_CL(err, "clCreateCommandQueue");
     c->kernel = clCreateKernel(c->program, "cls_check", &err);
@@ -130,6 +153,7 @@ static clsample_status compare(const cls_check *c)
     for (cls_uint i = 0; i < CLS_CHECK_CASES; i++) {
         cls_uint want[CLS_CHECK_WORDS];
         cls_check_words(c->cases[i], want);
+        cls_check_facts(c->cases[i], want);
         for (cls_uint w = 0; w < CLS_CHECK_WORDS; w++)
             if (c->words[i][w] != want[w])
                 return cls_fail(CLSAMPLE_E_DEVICE,

@@ -2,11 +2,12 @@
 #ifndef CLS_CONTEXT_H
 #define CLS_CONTEXT_H
 
+#include "events.h"
 #include "tuning.h"
 
 #define CLS_DTYPES 3u
 
-/* One dtype's kernels, each compiled when it is first used. */
+/* One dtype's kernels, each compiled when it is first used: those for plans without extras and with. */
 typedef struct cls_kernels {
     cl_kernel step;            /* the form for CPUs */
     cl_kernel summary, choice; /* the form for GPUs */
@@ -21,6 +22,19 @@ typedef struct cls_scratch {
     bool borrowed;
 } cls_scratch;
 
+/* The edits of the rows of a batch, in a buffer that was made for them and never changes. What it was made
+ * from is kept, so that the same again takes no command. */
+typedef struct cls_edits {
+    cl_mem mem;       /* NULL: none */
+    uint32_t vocab;   /* that ids were checked for */
+    uint32_t sets;    /* of params ... */
+    uint32_t *counts; /* [2 * sets]: n_bias and n_banned of each */
+    uint32_t *first; /* [2, sets + 1]: where each set's edits begin in the list, and the same with held ids */
+    uint32_t until;  /* new tokens from which nothing is held any more; 0: nothing is */
+    clsample_bias *bias; /* all sets', one after the other */
+    int32_t *banned;     /* likewise */
+} cls_edits;
+
 /* Per-row plans on their way to the device. In use until `done`, which may be NULL, is complete. */
 typedef struct cls_staging {
     struct cls_staging *next;
@@ -30,20 +44,14 @@ typedef struct cls_staging {
     cl_event done;
 } cls_staging;
 
-/* The events of the commands of a call, in their order, where they are asked for. Those before the last
- * serve nobody any more, but are kept until the next call: PoCL 3.1 uses an event in the middle of a chain
- * that fails after it was given back. */
-#define CLS_EVENTS_MAX 8u
-typedef struct cls_events {
-    cl_event event[CLS_EVENTS_MAX];
-    cl_uint n;
-} cls_events;
-
-/* What a call must follow, since it shares memory with the call before. */
-typedef struct cls_previous {
-    cls_events events; /* of that call; none: nothing to follow ... */
-    bool unknown;      /* ... or everything on its queue, since an in-order queue is asked for no event */
-} cls_previous;
+/* What recorded rows continue: texts, and what they must not draw yet. */
+typedef struct cls_history {
+    const cls_row_state *states; /* [rows]: lengths, limits and ends; steps are those of the params */
+    cl_mem ids;                  /* int32 [rows, stride], borrowed */
+    uint32_t stride;
+    const int32_t *held; /* [n_held] ids that are banned before a row has `until` new tokens */
+    uint32_t n_held, until;
+} cls_history;
 
 struct clsample_ctx {
     cl_context context;
@@ -51,9 +59,13 @@ struct clsample_ctx {
     char *cache_dir; /* NULL: no cache */
     cls_tuning tuning;
     cls_abilities abilities;
-    cls_kernels kernels[CLS_DTYPES];
-    cl_kernel ban, append; /* clsample_generate's, compiled when they are first used */
+    cls_kernels kernels[CLS_DTYPES][2];
+    cl_kernel finish; /* clsample_generate's, compiled when it is first used */
     cls_scratch scratch;
+    cls_planned planned; /* of the last call with one set of params for all rows */
+    cls_edits edits;
+    cl_mem extras; /* see CLS_EXTRAS_SIZE */
+    size_t extras_size;
     cl_mem arrived; /* a zero for each group that tuning.groups allows */
     cls_staging *staging;
     /* The call before, for which the next one waits, since they share the scratch. */
@@ -68,16 +80,29 @@ struct clsample_ctx {
     uint32_t host_rows;
 };
 
+/* ---- context.c ---- */
+
 /* clsample_create after its arguments were checked; without the self-check if it is `known` what that would
  * find out. */
 clsample_status cls_make_context(cl_context context, cl_device_id device, const clsample_options *options,
                                  const cls_abilities *known, clsample_ctx **out);
-/* Can this device choose a token of so many? E_DEVICE if its driver would end a loop too early. */
-clsample_status cls_check_loops(const clsample_ctx *ctx, uint32_t vocab);
-/* Compile what a dtype needs and is not there yet. */
-clsample_status cls_need_kernels(clsample_ctx *ctx, uint32_t dtype, bool mask);
+
+/* ---- kernels.c ---- */
+
+/* Compile what logits of this dtype and vocab need and is not there yet: E_DEVICE if the driver would end a
+ * loop over them too early. */
+clsample_status cls_need_kernels(clsample_ctx *ctx, const clsample_logits *shape, bool extras, bool mask);
 clsample_status cls_need_text_kernels(clsample_ctx *ctx);
-void cls_release_events(cls_events *events);
+void cls_free_kernels(clsample_ctx *ctx);
+
+/* ---- edits.c ---- */
+
+/* Check the edits of n sets of params and make *e theirs. `held` NULL: none are. On failure it is empty. */
+clsample_status cls_need_edits(clsample_ctx *ctx, const clsample_params *sets, uint32_t n, uint32_t vocab,
+                               const cls_history *held, cls_edits *e);
+/* Say in a plan of this set where its edits are. */
+void cls_place_edits(const cls_edits *e, uint32_t set, cls_plan_row *plan);
+void cls_free_edits(cls_edits *e);
 
 /* ---- memory.c ---- */
 
@@ -85,6 +110,11 @@ void cls_release_events(cls_events *events);
 clsample_status cls_need_scratch(clsample_ctx *ctx, uint32_t rows, uint32_t vocab);
 clsample_status cls_make_scratch(clsample_ctx *ctx, uint32_t rows, uint32_t vocab, cls_scratch *scratch);
 clsample_status cls_make_arrived(clsample_ctx *ctx, cl_mem *arrived);
+/* The same for what kernels with extras need. */
+clsample_status cls_need_extras(clsample_ctx *ctx, uint32_t rows, uint32_t vocab);
+clsample_status cls_make_extras(clsample_ctx *ctx, uint32_t rows, uint32_t vocab, cl_mem *extras);
+/* How many tiles of a batch are worked on at a time, each in a window. */
+uint32_t cls_windows(const cls_tuning *tuning, uint32_t rows);
 /* A staging area that no command uses, with room for `rows` plans. */
 clsample_status cls_need_staging(clsample_ctx *ctx, uint32_t rows, cls_staging **out);
 /* Take one out of use for good; commands that read it still may. */
@@ -92,15 +122,5 @@ void cls_give_up_staging(clsample_ctx *ctx, cls_staging *staging);
 /* Make room for the blocking call. */
 clsample_status cls_need_host(clsample_ctx *ctx, size_t logits_size, uint32_t rows);
 void cls_free_memory(clsample_ctx *ctx);
-
-/* ---- arguments.c ---- */
-
-/* Is a buffer of this context, has the offset that multiple, and does it hold `need` bytes from there on? */
-clsample_status cls_check_mem(const clsample_ctx *ctx, cl_mem mem, size_t offset, size_t align, size_t need,
-                              const char *name);
-
-/* Copy and check what does not hang on a buffer; stride 0 becomes vocab. *bytes takes the extent of all
- * rows. */
-clsample_status cls_check_logits(const clsample_logits *from, clsample_logits *to, size_t *bytes);
 
 #endif

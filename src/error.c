@@ -1,16 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Failures noted for the caller, one note a thread; names and texts; versioned structs; the default cache
- * folder. */
+/* Failures noted for the caller, one note a thread; names and texts. */
 #include "internal.h"
 
 #include <CL/cl_ext.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-/* A struct larger than this never had its size set: no version of any of them comes near. */
-#define CLS_STRUCT_MAX 4096u
 /* Room to make a message in: more than the note has, so that a cut shows there. */
 #define CLS_MESSAGE_ROOM (sizeof last_error.message + 4)
 
@@ -234,59 +230,4 @@ const char *cls_cl_error_name(cl_int error)
         if (cl_errors[i].code == error) return cl_errors[i].name;
     }
     return "unknown OpenCL error";
-}
-
-/* ---- Versioned structs ---- */
-
-clsample_status cls_copy_struct(void *to, size_t known, size_t minimum, const void *from, const char *name)
-{
-    const unsigned char *bytes = from;
-    const uint32_t own_size = (uint32_t)known;
-    uint32_t size = 0;
-
-    if (!from) return cls_fail(CLSAMPLE_E_ARGUMENT, "%s is NULL", name);
-    memcpy(&size, from, sizeof size); /* the caller's struct may be of another version, so not by its type */
-    if (size < minimum || size > CLS_STRUCT_MAX)
-        return cls_fail(CLSAMPLE_E_ARGUMENT,
-                        "%s.size is %u, allowed are %zu to %u bytes: set the struct by its _INIT macro", name,
-                        (unsigned)size, minimum, CLS_STRUCT_MAX);
-    /* A newer caller that leaves the newer fields at 0 asks for nothing new. */
-    for (size_t i = known; i < size; i++) {
-        if (bytes[i])
-            return cls_fail(CLSAMPLE_E_VERSION,
-                            "%s sets byte %zu, past the %zu bytes that clsample " CLSAMPLE_VERSION " knows",
-                            name, i, known);
-    }
-    memcpy(to, from, CLS_MIN(size, known));
-    memcpy(to, &own_size, sizeof own_size); /* the copy is whole, whatever the caller's was */
-    return CLSAMPLE_OK;
-}
-
-/* ---- The default cache folder ---- */
-
-/* The value of a variable; NULL if it is unset or empty, which the XDG specification says is the same. */
-static const char *environment(const char *name)
-{
-    const char *value = getenv(name);
-    return value && value[0] ? value : NULL;
-}
-
-clsample_status clsample_default_cache_dir(char *dir, size_t size)
-{
-    const char *own = getenv("CLSAMPLE_CACHE");
-    const char *xdg = environment("XDG_CACHE_HOME"), *home = environment("HOME");
-    int length = 0;
-
-    if (!dir) return cls_fail(CLSAMPLE_E_ARGUMENT, "dir is NULL");
-    if (own) /* set but empty: no folder, as for "off" */
-        length = snprintf(dir, size, "%s", strcmp(own, "off") == 0 ? "" : own);
-    else if (xdg && xdg[0] == '/') /* its specification has relative paths ignored */
-        length = snprintf(dir, size, "%s/clsample", xdg);
-    else
-        length = snprintf(dir, size, "%s%s", home ? home : "", home ? "/.cache/clsample" : "");
-    if (length >= 0 && (size_t)length < size) return CLSAMPLE_OK;
-
-    if (size > 0) dir[0] = '\0';
-    return cls_fail(CLSAMPLE_E_BUFFER, "size is %zu bytes, the path of the cache folder needs %d", size,
-                    length + 1);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What commands wait for: the caller's events, checked, and those of the calls before. */
-#include "step.h"
+#include "job.h"
 
 clsample_status cls_check_event(const clsample_ctx *ctx, cl_event event, cls_event_state *state)
 {
@@ -49,6 +49,12 @@ cleanup:
 }
 
 /* ---- The events of a call ---- */
+
+void cls_release_events(cls_events *events)
+{
+    for (; events->n > 0; events->n--)
+        clReleaseEvent(events->event[events->n - 1]);
+}
 
 void cls_add_event(cls_events *events, cl_event event)
 {
@@ -101,7 +107,7 @@ void cls_share_previous(cls_previous *previous, cl_event *event)
 
 /* ---- What a call's first command waits for ---- */
 
-clsample_status cls_open_gate(cls_step *step, const cl_event *own, cl_uint n_own, cls_gate *gate)
+clsample_status cls_open_gate(cls_job *job, const cl_event *own, cl_uint n_own, cls_gate *gate)
 {
     clsample_status st = CLSAMPLE_OK;
     cl_event marker = NULL;
@@ -110,17 +116,17 @@ clsample_status cls_open_gate(cls_step *step, const cl_event *own, cl_uint n_own
     if (n_own == 0) return st;
     for (cl_uint i = 0; i < n_own; i++)
         gate->list[n++] = own[i];
-    if (step->n_wait > CLS_GATE_ROOM - n) {
-        CLS_CL(clEnqueueMarkerWithWaitList(step->queue, step->n_wait, step->wait_list, &marker),
+    if (job->n_wait > CLS_GATE_ROOM - n) {
+        CLS_CL(clEnqueueMarkerWithWaitList(job->queue, job->n_wait, job->wait_list, &marker),
                "clEnqueueMarkerWithWaitList");
-        cls_add_event(&step->events, marker);
+        cls_add_event(&job->events, marker);
         gate->list[n++] = marker;
     } else {
-        for (cl_uint i = 0; i < step->n_wait; i++)
-            gate->list[n++] = step->wait_list[i];
+        for (cl_uint i = 0; i < job->n_wait; i++)
+            gate->list[n++] = job->wait_list[i];
     }
-    step->n_wait = n;
-    step->wait_list = gate->list;
+    job->n_wait = n;
+    job->wait_list = gate->list;
 cleanup:
     return st;
 }

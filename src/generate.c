@@ -1,26 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The loop that generates texts. The device carries it: a step's token goes from the sampler into the ids
  * that the next step's model reads, by a kernel that also decides what has ended (cl/generate.cl) and keeps a
- * list of both for the host, which looks some steps later. Looking after each step, as the eager form does,
+ * list of both for the host, which looks some steps later. Looking after each step, as the eager mode does,
  * is the same with a list of one step, and with no step enqueued ahead. */
-#include "generate.h"
+#include "request.h"
 
 #include <stdlib.h>
 
 typedef struct cls_loop {
-    cls_step step; /* for its context and what is known of the queue */
+    cls_job job; /* for its context and what is known of the queue */
     cls_request q;
     uint32_t live;             /* rows that have not ended, as far as the host knows */
     uint32_t enqueued, looked; /* steps */
     bool any;                  /* a command was enqueued */
 
     uint32_t *lengths, *fresh; /* [rows]: what the model is told, as far as steps are enqueued */
-    cls_text_row *row;         /* [rows]: as far as the host has looked */
+    cls_row_state *row;        /* [rows]: as far as the host has looked */
     cls_text_token *seen;      /* [2 * check_every, rows]: halves of the list, in turns */
 
     cl_mem ids;    /* int32 [rows, stride] */
     cl_mem logits; /* float32 [rows, vocab] */
-    cl_mem results, rows, ends;
+    cl_mem results, ends;
     cl_mem tokens; /* as `seen` */
     clsample_recording *recording;
     cl_event last;    /* out of order: of the command before */
@@ -36,7 +36,7 @@ static void open_row(cls_loop *l, uint32_t r)
     const uint32_t prompt = r / q->ask.samples, length = cls_prompt_length(q, prompt);
     const int32_t last = q->ask.ids[(size_t)prompt * q->ask.ids_stride + length - 1];
     const uint32_t most = q->ask.max_new_tokens;
-    cls_text_row *row = &l->row[r];
+    cls_row_state *row = &l->row[r];
 
     row->prompt = row->length = CLS_MIN(length, q->stride);
     row->limit = most && most < q->stride - row->length ? row->length + most : q->stride;
@@ -93,7 +93,7 @@ static clsample_status make_buffer(const cls_loop *l, size_t size, void *host, c
     clsample_status st = CLSAMPLE_OK;
     cl_int err = CL_SUCCESS;
 
-    *mem = clCreateBuffer(l->step.ctx->context, CL_MEM_READ_WRITE | (host ? CL_MEM_COPY_HOST_PTR : 0), size,
+    *mem = clCreateBuffer(l->job.ctx->context, CL_MEM_READ_WRITE | (host ? CL_MEM_COPY_HOST_PTR : 0), size,
                           host, &err);
     CLS_CL(err, call);
 cleanup:
@@ -127,21 +127,22 @@ static clsample_status make_ends(cls_loop *l)
 
 static clsample_status make_recording(cls_loop *l)
 {
-    clsample_params *params = malloc(l->q.rows * sizeof *params);
+    const clsample_generation *a = &l->q.ask;
+    const cls_row_params params = { .sets = a->params, .n = a->n_params, .samples = a->samples };
+    const cls_history texts = { .states = l->row,
+                                .ids = l->ids,
+                                .stride = l->q.stride,
+                                .held = a->eos,
+                                .n_held = a->n_eos,
+                                .until = a->min_tokens };
     clsample_logits in = CLSAMPLE_LOGITS_INIT;
     clsample_output out = CLSAMPLE_OUTPUT_INIT;
 
-    if (!params)
-        return cls_fail(CLSAMPLE_E_MEMORY, "no memory for the parameters of %u rows", (unsigned)l->q.rows);
     in.mem = l->logits;
     in.rows = l->q.rows;
-    in.vocab = l->q.ask.vocab;
+    in.vocab = a->vocab;
     out.results = l->results;
-    clsample_status st = cls_row_params(&l->q, params);
-    if (st == CLSAMPLE_OK)
-        st = clsample_record(l->step.ctx, l->step.queue, params, l->q.rows, &in, &out, &l->recording);
-    free(params);
-    return st;
+    return cls_record(l->job.ctx, l->job.queue, &params, &texts, &in, &out, &l->recording);
 }
 
 /* A row that has ended before the first step never gets logits, but the sampler reads them. */
@@ -151,8 +152,8 @@ static clsample_status clear_logits(cls_loop *l, size_t size)
     clsample_status st = CLSAMPLE_OK;
 
     if (l->live == l->q.rows || l->live == 0) return st;
-    CLS_CL(clEnqueueFillBuffer(l->step.queue, l->logits, &zero, sizeof zero, 0, size, 0, NULL,
-                               l->step.in_order ? NULL : &l->last),
+    CLS_CL(clEnqueueFillBuffer(l->job.queue, l->logits, &zero, sizeof zero, 0, size, 0, NULL,
+                               l->job.in_order ? NULL : &l->last),
            "clEnqueueFillBuffer logits");
     l->any = true;
 cleanup:
@@ -165,10 +166,9 @@ static clsample_status make_device(cls_loop *l)
     const size_t tokens = rows * 2 * l->q.check_every * sizeof *l->seen;
     clsample_status st = CLSAMPLE_OK;
 
-    CLS_TRY(cls_need_text_kernels(l->step.ctx));
+    CLS_TRY(cls_need_text_kernels(l->job.ctx));
     CLS_TRY(make_ids(l));
     CLS_TRY(make_ends(l));
-    CLS_TRY(make_buffer(l, rows * sizeof *l->row, l->row, "clCreateBuffer rows", &l->rows));
     CLS_TRY(make_buffer(l, logits, NULL, "clCreateBuffer logits", &l->logits));
     CLS_TRY(make_buffer(l, rows * sizeof(clsample_result), NULL, "clCreateBuffer results", &l->results));
     CLS_TRY(make_buffer(l, tokens, NULL, "clCreateBuffer tokens", &l->tokens));
@@ -201,7 +201,7 @@ static const cl_event *before(const cls_loop *l)
 static clsample_status check_before(const cls_loop *l)
 {
     cls_event_state state = CLS_EVENT_PENDING;
-    const clsample_status st = l->last ? cls_check_event(l->step.ctx, l->last, &state) : CLSAMPLE_OK;
+    const clsample_status st = l->last ? cls_check_event(l->job.ctx, l->last, &state) : CLSAMPLE_OK;
 
     if (state == CLS_EVENT_FOREIGN)
         return cls_fail(CLSAMPLE_E_MODEL,
@@ -214,7 +214,7 @@ static clsample_status check_before(const cls_loop *l)
 static void tell_rows(cls_loop *l)
 {
     for (uint32_t r = 0; r < l->q.rows; r++) {
-        const cls_text_row *row = &l->row[r];
+        const cls_row_state *row = &l->row[r];
         const uint32_t length = row->prompt + l->enqueued;
         const bool on = row->finish == CLSAMPLE_FINISH_NONE && length < row->limit;
         l->fresh[r] = !on ? 0 : l->enqueued == 0 ? length : 1;
@@ -230,14 +230,14 @@ static clsample_status call_model(cls_loop *l)
                                        .rows = l->q.rows,
                                        .stride = l->q.stride,
                                        .vocab = a->vocab,
-                                       .queue = l->step.queue,
+                                       .queue = l->job.queue,
                                        .ids = l->ids,
                                        .lengths = l->lengths,
                                        .fresh = l->fresh,
                                        .logits = l->logits,
                                        .n_wait = n_before(l),
                                        .wait_list = before(l),
-                                       .event = l->step.in_order ? NULL : &event };
+                                       .event = l->job.in_order ? NULL : &event };
 
     tell_rows(l);
     l->any = true; /* whatever it returns */
@@ -246,7 +246,7 @@ static clsample_status call_model(cls_loop *l)
     if (code != 0)
         return cls_fail(CLSAMPLE_E_MODEL, "generation.model returned %d at step %u; 0 is success", code,
                         (unsigned)l->enqueued);
-    if (!event && !l->step.in_order)
+    if (!event && !l->job.in_order)
         return cls_fail(CLSAMPLE_E_MODEL,
                         "generation.model put nothing into step.event at step %u; on an out-of-order queue "
                         "its last command's event must be there",
@@ -262,8 +262,8 @@ static clsample_status enqueue_rows(cls_loop *l, cl_kernel kernel, const char *c
     cl_event event = NULL;
 
     CLS_TRY(check_before(l));
-    CLS_CL(clEnqueueNDRangeKernel(l->step.queue, kernel, 1, NULL, &global, NULL, n_before(l), before(l),
-                                  l->step.in_order ? NULL : &event),
+    CLS_CL(clEnqueueNDRangeKernel(l->job.queue, kernel, 1, NULL, &global, NULL, n_before(l), before(l),
+                                  l->job.in_order ? NULL : &event),
            call);
     follow(l, event);
 cleanup:
@@ -278,39 +278,22 @@ static cls_text_ends ends_of(const cls_loop *l)
                             .min_tokens = l->q.ask.min_tokens };
 }
 
-/* Before min_tokens no end of text can be drawn. */
-static clsample_status enqueue_ban(cls_loop *l)
+static clsample_status enqueue_finish(cls_loop *l)
 {
-    const cl_kernel kernel = l->step.ctx->ban;
-    const cl_uint vocab = l->q.ask.vocab;
-    const cls_text_ends ends = ends_of(l);
-    clsample_status st = CLSAMPLE_OK;
-
-    if (l->enqueued >= ends.min_tokens || ends.eos == 0) return st;
-    CLS_CL(clSetKernelArg(kernel, 0, sizeof l->logits, &l->logits), "clSetKernelArg");
-    CLS_CL(clSetKernelArg(kernel, 1, sizeof vocab, &vocab), "clSetKernelArg");
-    CLS_CL(clSetKernelArg(kernel, 2, sizeof l->ends, &l->ends), "clSetKernelArg");
-    CLS_CL(clSetKernelArg(kernel, 3, sizeof ends, &ends), "clSetKernelArg");
-    CLS_TRY(enqueue_rows(l, kernel, "clEnqueueNDRangeKernel cls_ban"));
-cleanup:
-    return st;
-}
-
-static clsample_status enqueue_append(cls_loop *l)
-{
-    const cl_kernel kernel = l->step.ctx->append;
+    const cl_kernel kernel = l->job.ctx->finish;
     const cl_uint slot = l->enqueued % (2 * l->q.check_every);
+    const cl_mem states = cls_recording_states(l->recording);
     const cls_text_ends ends = ends_of(l);
     clsample_status st = CLSAMPLE_OK;
 
     CLS_CL(clSetKernelArg(kernel, 0, sizeof l->ids, &l->ids), "clSetKernelArg");
-    CLS_CL(clSetKernelArg(kernel, 1, sizeof l->rows, &l->rows), "clSetKernelArg");
+    CLS_CL(clSetKernelArg(kernel, 1, sizeof states, &states), "clSetKernelArg");
     CLS_CL(clSetKernelArg(kernel, 2, sizeof l->results, &l->results), "clSetKernelArg");
     CLS_CL(clSetKernelArg(kernel, 3, sizeof l->ends, &l->ends), "clSetKernelArg");
     CLS_CL(clSetKernelArg(kernel, 4, sizeof ends, &ends), "clSetKernelArg");
     CLS_CL(clSetKernelArg(kernel, 5, sizeof l->tokens, &l->tokens), "clSetKernelArg");
     CLS_CL(clSetKernelArg(kernel, 6, sizeof slot, &slot), "clSetKernelArg");
-    CLS_TRY(enqueue_rows(l, kernel, "clEnqueueNDRangeKernel cls_append"));
+    CLS_TRY(enqueue_rows(l, kernel, "clEnqueueNDRangeKernel cls_finish"));
 cleanup:
     return st;
 }
@@ -321,10 +304,9 @@ static clsample_status enqueue_step(cls_loop *l)
     cl_event drawn = NULL;
 
     CLS_TRY(call_model(l));
-    CLS_TRY(enqueue_ban(l));
-    CLS_TRY(clsample_replay(l->recording, n_before(l), before(l), l->step.in_order ? NULL : &drawn));
+    CLS_TRY(clsample_replay(l->recording, n_before(l), before(l), l->job.in_order ? NULL : &drawn));
     follow(l, drawn);
-    CLS_TRY(enqueue_append(l));
+    CLS_TRY(enqueue_finish(l));
     l->enqueued++;
 cleanup:
     return st;
@@ -354,10 +336,10 @@ static clsample_status enqueue_steps(cls_loop *l, uint32_t wanted)
     for (uint32_t i = 0; i < n; i++)
         CLS_TRY(enqueue_step(l));
     CLS_TRY(check_before(l));
-    CLS_CL(clEnqueueReadBuffer(l->step.queue, l->tokens, CL_FALSE, first * step, n * step,
+    CLS_CL(clEnqueueReadBuffer(l->job.queue, l->tokens, CL_FALSE, first * step, n * step,
                                l->seen + (size_t)first * l->q.rows, n_before(l), before(l), &l->read[half]),
            "clEnqueueReadBuffer tokens");
-    CLS_CL(clFlush(l->step.queue), "clFlush");
+    CLS_CL(clFlush(l->job.queue), "clFlush");
 cleanup:
     return st;
 }
@@ -366,7 +348,7 @@ cleanup:
 static clsample_next take_token(cls_loop *l, uint32_t r, const cls_text_token *t)
 {
     const clsample_texts *texts = &l->q.texts;
-    cls_text_row *row = &l->row[r];
+    cls_row_state *row = &l->row[r];
     const uint32_t position = row->length;
     const clsample_token token = { .size = sizeof token,
                                    .row = r,
@@ -424,7 +406,7 @@ cleanup:
     return st;
 }
 
-/* The eager form has one list under way, the other two, so that the device never waits for the host. */
+/* The eager mode has one list under way, the other two, so that the device never waits for the host. */
 static clsample_status run(cls_loop *l)
 {
     const uint32_t ahead = (l->q.eager ? 1 : 2) * l->q.check_every;
@@ -450,10 +432,10 @@ static clsample_status settle(cls_loop *l)
     cl_event end = NULL;
 
     if (!l->any) return CLSAMPLE_OK;
-    cl_int err = clEnqueueMarkerWithWaitList(l->step.queue, 0, NULL, &end);
+    cl_int err = clEnqueueMarkerWithWaitList(l->job.queue, 0, NULL, &end);
     if (err == CL_SUCCESS) err = clWaitForEvents(1, &end);
     if (end) clReleaseEvent(end);
-    if (err != CL_SUCCESS) err = clFinish(l->step.queue);
+    if (err != CL_SUCCESS) err = clFinish(l->job.queue);
     return err == CL_SUCCESS ? CLSAMPLE_OK : cls_fail_cl(err, "clFinish");
 }
 
@@ -468,7 +450,7 @@ static void close_texts(cls_loop *l)
 
 static void free_loop(cls_loop *l)
 {
-    const cl_mem buffers[] = { l->ids, l->logits, l->results, l->rows, l->ends, l->tokens };
+    const cl_mem buffers[] = { l->ids, l->logits, l->results, l->ends, l->tokens };
 
     clsample_recording_free(l->recording);
     for (size_t i = 0; i < CLS_COUNT(buffers); i++)
@@ -485,10 +467,10 @@ static void free_loop(cls_loop *l)
 clsample_status clsample_generate(clsample_ctx *ctx, cl_command_queue queue,
                                   const clsample_generation *generation, const clsample_texts *texts)
 {
-    cls_loop l = { .step = { .ctx = ctx } };
+    cls_loop l = { .job = { .ctx = ctx } };
     clsample_status st = CLSAMPLE_OK;
 
-    CLS_TRY(cls_check_request(&l.step, queue, generation, texts, &l.q));
+    CLS_TRY(cls_check_request(&l.job, queue, generation, texts, &l.q));
     CLS_TRY(make_arrays(&l));
     CLS_TRY(make_device(&l));
     open_texts(&l);

@@ -1,25 +1,39 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the library's source files share. Layers, top to bottom; each calls only those below it:
- *   generate.c  the loop that generates texts;  request.c  what is asked of it, checked
- *   sample.c    the blocking call on host memory
- *   enqueue.c   the calls that enqueue a step
- *   record.c    steps enqueued again and again
- *   commands.c  kernels with their arguments;  arguments.c, events.c  the caller's, checked
- *   context.c   a device's kernels;  memory.c  its scratch memory
- *   devices.c   the list of devices, which opens contexts to check them
- *   check.c     the self-check
- *   tuning.c    how a device is used best
- *   plan.c      parameters to what the kernels read
- *   real.c      arithmetic that hangs on no host
- *   program.c   kernels compiled;  cache.c  what lies on disk;  hash.c  its names
- *   limits.c    what a device says of itself
- *   error.c     failures noted for the caller */
+/* What the library's source files share. Its layers, top to bottom; each file calls only those below it
+ * (tests/layers reads this list, and the object files):
+ *   generate.c   the loop that generates texts
+ *   request.c    what is asked of it, checked
+ *   sample.c     the blocking call on host memory
+ *   reserve.c    what calls need, made before them or given
+ *   enqueue.c    the calls that enqueue a job
+ *   record.c     jobs enqueued again and again
+ *   rows.c       the parameters of a batch's rows
+ *   commands.c   a job's kernels with their arguments
+ *   tape.c       command buffers
+ *   arguments.c  the caller's buffers and queue, checked
+ *   devices.c    the list of devices, which makes contexts to check them
+ *   context.c    contexts made and destroyed
+ *   kernels.c    a context's kernels, compiled when they are needed
+ *   memory.c     its scratch and staging memory
+ *   edits.c      what its calls add to logits and ban
+ *   events.c     the caller's events, checked, and those of the calls before
+ *   check.c      the self-check
+ *   tuning.c     how a device is used best
+ *   plan.c       parameters to what the kernels read
+ *   samplers.c   the list of samplers
+ *   real.c       arithmetic that hangs on no host
+ *   program.c    kernels compiled
+ *   cache.c      what lies on disk
+ *   hash.c       its names
+ *   limits.c     what a device says of itself
+ *   structs.c    structs of the caller, whatever their version
+ *   error.c      failures noted for the caller */
 #ifndef CLS_INTERNAL_H
 #define CLS_INTERNAL_H
 
 #include "clsample.h"
 
-#include "../cl/interface.h"
+#include "../cl/shared/interface.h"
 #include "shared.h"
 
 #include <stdbool.h>
@@ -59,6 +73,8 @@ void cls_restore_error(const clsample_error *saved);
         st = (expression);                       \
         if (st != CLSAMPLE_OK) { goto cleanup; } \
     } while (0)
+
+/* ---- structs.c ---- */
 
 /* Copy a versioned struct of the caller over `to`, which holds the defaults: at most `known` bytes, refusing
  * a size below `minimum` (E_ARGUMENT) and set bytes past `known` (E_VERSION). Every such struct begins with
@@ -104,16 +120,17 @@ void cls_hash_end(cls_hash *h, char *digits);
 
 /* ---- program.c: kernels compiled from embedded source, or taken from the cache ---- */
 
-/* Which .cl file of cl/; each is compiled after the shared headers, into a program of its own. */
-typedef enum cls_source {
-    CLS_SRC_VECTOR,  /* cls_step, the form for CPUs */
-    CLS_SRC_SUMMARY, /* cls_summary and cls_choice, that for GPUs */
-    CLS_SRC_CHOICE,
-    CLS_SRC_MASK,
-    CLS_SRC_CHECK,
-    CLS_SRC_GENERATE,
-    CLS_SRC_COUNT
-} cls_source;
+/* The kernels of the library, X(number, embedded name, file): each file is a program of its own. Those of
+ * GPUs are a summary and a choice, that of CPUs does both. */
+#define CLS_SOURCE_MAP(X)                                      \
+    X(CLS_SRC_STEP, vectors_step, "cl/vectors/step.cl")        \
+    X(CLS_SRC_SUMMARY, groups_summary, "cl/groups/summary.cl") \
+    X(CLS_SRC_CHOICE, groups_choice, "cl/groups/choice.cl")    \
+    X(CLS_SRC_MASK, mask, "cl/mask.cl")                        \
+    X(CLS_SRC_CHECK, check, "cl/check.cl")                     \
+    X(CLS_SRC_GENERATE, generate, "cl/generate.cl")
+#define CLS_SOURCE_NUMBER(number, name, file) number,
+typedef enum cls_source { CLS_SOURCE_MAP(CLS_SOURCE_NUMBER) CLS_SRC_COUNT } cls_source;
 
 /* cls_program_compile() (shared.h) of one of them. */
 clsample_status cls_program_build(cl_context context, cl_device_id device, const char *cache_dir,
@@ -126,6 +143,19 @@ clsample_status cls_program_build(cl_context context, cl_device_id device, const
 clsample_status cls_plan(const clsample_params *params, uint32_t index, uint32_t vocab, bool filter,
                          cls_plan_row *out);
 
+/* A plan that was made, and what for. */
+typedef struct cls_planned {
+    clsample_params params; /* but for seed, step and stream */
+    uint32_t vocab;         /* 0: none was */
+    bool filter;
+    cls_plan_row plan;
+} cls_planned;
+/* cls_plan of set 0, from the last one if nothing but seed, step and stream differs. */
+clsample_status cls_plan_again(cls_planned *last, const clsample_params *params, uint32_t vocab, bool filter,
+                               cls_plan_row *out);
+/* Set `index` of the caller's params, with defaults for what they are too short to have. */
+clsample_status cls_copy_params(const clsample_params *params, uint32_t index, clsample_params *p);
+
 /* ---- check.c ---- */
 
 /* What the self-check finds out beside whether the device can be trusted. */
@@ -133,7 +163,7 @@ typedef struct cls_abilities {
     uint32_t
         loop_limit;  /* iterations after which the driver ends a work-item's loops; UINT32_MAX if it seems to
                             have no such limit */
-    bool hands_over; /* the last group of a launch sees what the others wrote (arrival.h) */
+    bool hands_over; /* the last group of a launch sees what the others wrote (handover.h) */
 } cls_abilities;
 
 /* The known-answer test of the device: OK, or E_DEVICE with a sentence that says which primitive gave what

@@ -54,8 +54,8 @@ clsample_status cls_device_usable(cl_device_id device)
         { CL_DEVICE_ENDIAN_LITTLE, "CL_DEVICE_ENDIAN_LITTLE", 1, "it is big-endian" },
         { CL_DEVICE_LOCAL_MEM_SIZE, "CL_DEVICE_LOCAL_MEM_SIZE", CLS_LOCAL_MEMORY,
           "it has less than 32 KiB of local memory" },
-        { CL_DEVICE_MAX_PARAMETER_SIZE, "CL_DEVICE_MAX_PARAMETER_SIZE", 256,
-          "it takes less than 256 bytes of kernel arguments" },
+        { CL_DEVICE_MAX_PARAMETER_SIZE, "CL_DEVICE_MAX_PARAMETER_SIZE", 1024,
+          "it takes less than 1024 bytes of kernel arguments" },
     };
 
     for (size_t i = 0; i < CLS_COUNT(need); i++) {

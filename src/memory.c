@@ -43,6 +43,7 @@ void cls_free_memory(clsample_ctx *ctx)
     }
     release_mem(ctx->scratch.mem);
     release_mem(ctx->arrived);
+    release_mem(ctx->extras);
     release_mem(ctx->host_logits);
     release_mem(ctx->host_results);
 }
@@ -50,8 +51,8 @@ void cls_free_memory(clsample_ctx *ctx)
 /* What a form of the kernels needs. */
 static size_t scratch_size(bool vectors, uint32_t rows, uint32_t vocab)
 {
-    const size_t begin = CLS_NEAR_OFFSET((size_t)rows, cls_tiles(vocab), cls_blocks(vocab));
-    return begin + (vectors ? rows * sizeof(cl_uint) * CLS_NEAR_WORDS * cls_near_room(vocab) : 0);
+    const size_t begin = CLS_CANDIDATES_OFFSET((size_t)rows, cls_tiles(vocab), cls_blocks(vocab));
+    return begin + (vectors ? rows * sizeof(cl_uint) * CLS_CANDIDATE_WORDS * cls_candidates_room(vocab) : 0);
 }
 
 size_t clsample_scratch_size(uint32_t rows, uint32_t vocab)
@@ -119,37 +120,30 @@ cleanup:
     return st;
 }
 
-clsample_status clsample_set_scratch(clsample_ctx *ctx, cl_mem mem, size_t offset, size_t size)
+uint32_t cls_windows(const cls_tuning *tuning, uint32_t rows)
 {
-    clsample_status st = CLSAMPLE_OK;
-
-    if (!ctx) return cls_fail(CLSAMPLE_E_ARGUMENT, "ctx is NULL; it must come from clsample_create");
-    if (mem) CLS_TRY(cls_check_mem(ctx, mem, offset, 16, size, "scratch"));
-    if (mem) CLS_CL(clRetainMemObject(mem), "clRetainMemObject");
-    release_mem(ctx->scratch.mem);
-    ctx->scratch = (cls_scratch){
-        .mem = mem, .offset = mem ? offset : 0, .size = mem ? size : 0, .borrowed = mem != NULL
-    };
-cleanup:
-    return st;
+    return tuning->vectors ? CLS_MAX(tuning->groups, rows) : 0;
 }
 
-clsample_status clsample_reserve(clsample_ctx *ctx, uint32_t dtype, uint32_t rows, uint32_t vocab)
+static size_t extras_size(const clsample_ctx *ctx, uint32_t rows, uint32_t vocab)
 {
-    clsample_logits shape = CLSAMPLE_LOGITS_INIT, checked;
-    clsample_status st = CLSAMPLE_OK;
-    cls_staging *unused = NULL;
-    size_t bytes = 0;
+    return CLS_EXTRAS_SIZE((size_t)cls_windows(&ctx->tuning, rows), rows, cls_tiles(vocab));
+}
 
-    if (!ctx) return cls_fail(CLSAMPLE_E_ARGUMENT, "ctx is NULL; it must come from clsample_create");
-    shape.dtype = dtype;
-    shape.rows = rows;
-    shape.vocab = vocab;
-    CLS_TRY(cls_check_logits(&shape, &checked, &bytes));
-    CLS_TRY(cls_check_loops(ctx, vocab));
-    CLS_TRY(cls_need_kernels(ctx, dtype, false));
-    CLS_TRY(cls_need_scratch(ctx, rows, vocab));
-    CLS_TRY(cls_need_staging(ctx, rows, &unused));
+clsample_status cls_make_extras(clsample_ctx *ctx, uint32_t rows, uint32_t vocab, cl_mem *extras)
+{
+    return replace_mem(ctx, extras, extras_size(ctx, rows, vocab), "clCreateBuffer extras");
+}
+
+clsample_status cls_need_extras(clsample_ctx *ctx, uint32_t rows, uint32_t vocab)
+{
+    const size_t size = extras_size(ctx, rows, vocab);
+    clsample_status st = CLSAMPLE_OK;
+
+    if (size <= ctx->extras_size) return st;
+    ctx->extras_size = 0;
+    CLS_TRY(cls_make_extras(ctx, rows, vocab, &ctx->extras));
+    ctx->extras_size = size;
 cleanup:
     return st;
 }

@@ -1,181 +1,216 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Parameters checked, and turned into what the kernels read. Every rounding here is that of doubles and
- * floats, once a call, and worked out in integers (real.h), so that no host has its own. */
-#include "internal.h"
+/* Parameters checked, and turned into a plan: the samplers that are on, in the order asked for, as ops. */
+#include "samplers.h"
 
 #include <string.h>
 
-/* 0x1.DIGITS p exponent */
-#define CLS_DOUBLE(digits, exponent) ((cls_real){ 0x1##digits##ull << 10, (exponent)-62, false })
-#define CLS_LOG2_E CLS_DOUBLE(71547652b82fe, 0)
-#define CLS_TEMPERATURE_MIN CLS_DOUBLE(12e0be826d695, -30) /* 1e-9: the article divides by at least that */
-#define CLS_TEMPERATURE_MAX CLS_DOUBLE(d1a94a2000000, 39)  /* 1e12: no product of logits is denormal */
-#define CLS_BAND CLS_TEMPERATURE_MIN                       /* the article's EPSILON */
+/* The order that counts, as numbers of samplers that end with 0. */
+typedef struct sampler_order {
+    uint8_t sampler[CLSAMPLE_MAX_ORDER + 1];
+} sampler_order;
 
-/* Bits of floats. */
-#define CLS_BITS_MIN 0x3089705fu /* the largest one that is at most 1e-9 */
-#define CLS_BITS_MAX 0x5368d4a5u /* ... and 1e12 */
-#define CLS_BITS_ONE 0x3f800000u
-#define CLS_BITS_INFINITY 0x7f800000u
-
-/* Those of a parameter, -0 being 0. They sort like numbers from 0 on; a negative one, or NaN, has more than
- * infinity. Compared as floats denormals would be 0 where the caller has them flushed. */
-static uint32_t bits_of(float x)
+static void order_of_rules(uint32_t rules, sampler_order *order)
 {
-    const uint32_t bits = cls_bits_of(x);
-    return bits == 0x80000000u ? 0 : bits;
+    const clsample_sampler_entry *e;
+
+    *order = (sampler_order){ { 0 } };
+    for (uint32_t i = 0; (e = clsample_sampler_info(i)); i++)
+        if (e->place[rules]) order->sampler[e->place[rules] - 1] = (uint8_t)e->sampler;
+}
+
+static bool contains(const sampler_order *order, uint32_t sampler)
+{
+    return memchr(order->sampler, (int)sampler, CLSAMPLE_MAX_ORDER) != NULL;
+}
+
+static clsample_status check_named(const sampler_order *order, uint32_t index)
+{
+    for (size_t i = 0; order->sampler[i]; i++) {
+        const uint8_t number = order->sampler[i];
+        const cls_sampler *s = cls_sampler_of(number);
+        if (!s || !s->make)
+            return cls_fail(CLSAMPLE_E_ARGUMENT,
+                            "params[%u].order[%zu] is %u; it must be a clsample_sampler that is no edit",
+                            (unsigned)index, i, (unsigned)number);
+        if (memchr(order->sampler, number, i))
+            return cls_fail(CLSAMPLE_E_ARGUMENT, "params[%u].order names %s twice; once is allowed",
+                            (unsigned)index, s->entry.name);
+    }
+    return CLSAMPLE_OK;
+}
+
+static clsample_status find_order(const cls_making *m, uint32_t index, sampler_order *order)
+{
+    const clsample_params *p = m->params;
+    const clsample_sampler_entry *e;
+
+    if (p->order[0] == 0) {
+        order_of_rules(p->rules, order);
+        return CLSAMPLE_OK;
+    }
+    *order = (sampler_order){ { 0 } };
+    for (size_t i = 0; i < CLSAMPLE_MAX_ORDER && p->order[i]; i++)
+        order->sampler[i] = p->order[i];
+    for (uint32_t i = 0; (e = clsample_sampler_info(i)); i++) {
+        const bool neutral = e->sampler == CLSAMPLE_SAMPLER_TEMPERATURE && p->temperature == 1.0f;
+        if (e->kind != CLSAMPLE_KIND_EDIT && !neutral && !contains(order, e->sampler) &&
+            cls_sampler_on(cls_sampler_of(e->sampler), m))
+            return cls_fail(CLSAMPLE_E_ARGUMENT,
+                            "params[%u].order leaves out %s, which is on; name it, or turn it off",
+                            (unsigned)index, e->name);
+    }
+    return check_named(order, index);
 }
 
 static clsample_status check_params(const clsample_params *p, uint32_t index)
 {
+    const clsample_sampler_entry *e;
+
     if (p->flags & ~CLSAMPLE_GREEDY)
         return cls_fail(CLSAMPLE_E_VERSION,
                         "params[%u].flags is 0x%x; this library knows only CLSAMPLE_GREEDY (0x1)",
                         (unsigned)index, (unsigned)p->flags);
-    if (bits_of(p->temperature) >= CLS_BITS_INFINITY)
+    for (uint32_t i = 0; (e = clsample_sampler_info(i)); i++) {
+        const clsample_status st = cls_check_sampler(cls_sampler_of(e->sampler), p, index);
+        if (st != CLSAMPLE_OK) return st;
+    }
+    if ((p->n_bias && !p->bias) || (p->n_banned && !p->banned))
+        return cls_fail(CLSAMPLE_E_ARGUMENT, "params[%u].%s is NULL, but it is to have %u elements",
+                        (unsigned)index, p->n_bias && !p->bias ? "bias" : "banned",
+                        (unsigned)(p->n_bias && !p->bias ? p->n_bias : p->n_banned));
+    if (p->n_bias > CLSAMPLE_MAX_EDITS || p->n_banned > CLSAMPLE_MAX_EDITS - p->n_bias)
         return cls_fail(CLSAMPLE_E_ARGUMENT,
-                        "params[%u].temperature is %g; it must be finite and at least 0 (0 is greedy)",
-                        (unsigned)index, (double)p->temperature);
-    if (bits_of(p->min_p) > CLS_BITS_ONE)
-        return cls_fail(CLSAMPLE_E_ARGUMENT, "params[%u].min_p is %g; it must be from 0 (off) to 1",
-                        (unsigned)index, (double)p->min_p);
-    if (bits_of(p->top_p) == 0 || bits_of(p->top_p) > CLS_BITS_ONE)
-        return cls_fail(CLSAMPLE_E_ARGUMENT,
-                        "params[%u].top_p is %g; it must be above 0 and at most 1 (1 is off)",
-                        (unsigned)index, (double)p->top_p);
+                        "params[%u].n_bias and n_banned are %u and %u; at most %u are allowed together",
+                        (unsigned)index, (unsigned)p->n_bias, (unsigned)p->n_banned, CLSAMPLE_MAX_EDITS);
     if (p->rules > CLSAMPLE_RULES_LLAMA_CPP)
         return cls_fail(CLSAMPLE_E_ARGUMENT, "params[%u].rules is %u; it must be a clsample_rules, 0 to %u",
                         (unsigned)index, (unsigned)p->rules, (unsigned)CLSAMPLE_RULES_LLAMA_CPP);
     return CLSAMPLE_OK;
 }
 
-static cls_real product(cls_real a, cls_real b)
-{
-    return cls_real_rounded(cls_real_product(a, b), 53);
-}
-static cls_real quotient(cls_real a, cls_real b)
-{
-    return cls_real_rounded(cls_real_quotient(a, b), 53);
-}
+/* ---- The program ---- */
 
-static cls_real clamped(float temperature)
+/* A scale that nothing was measured at before it might as well be the first thing. */
+static bool measures_before(const cls_plan_row *plan)
 {
-    if (bits_of(temperature) <= CLS_BITS_MIN) return CLS_TEMPERATURE_MIN;
-    if (bits_of(temperature) > CLS_BITS_MAX) return CLS_TEMPERATURE_MAX;
-    return cls_real_of(temperature);
+    for (cls_uint i = 0; i < plan->n_ops; i++)
+        if (plan->op[i].code & CLS_NEED_MASS) return true;
+    return false;
 }
 
-/* `value` as the sum of two floats. A second one below 2^smallest becomes 0, so that the device never
- * multiplies into a denormal. */
-static void split(cls_real value, int smallest, float *hi, float *lo)
+static void add_op(cls_making *m, const cls_sampler *s, cls_plan_row *out)
 {
-    const cls_real first = cls_real_rounded(value, 24);
-    const cls_real second = cls_real_rounded(cls_real_difference(value, first), 24);
-    *hi = cls_real_float(first);
-    *lo = second.exponent + 62 < smallest ? 0.0f : cls_real_float(second);
-}
+    cls_op *op = &out->op[out->n_ops];
 
-static cls_scale make_scale(cls_real temperature)
-{
-    const cls_real c = quotient(CLS_LOG2_E, temperature);
-    cls_scale s;
-    split(c, -80, &s.c, &s.c_lo);
-    s.near = cls_real_float(quotient(cls_real_of(0x1p16f), c));
-    s.limit = s.near * 0x1p14f;
-    return s;
-}
-
-/* The largest probability is at least 1 / vocab, so that a min_p up to 1 - 1e-9 vocab keeps all that the band
- * does. From 1/2 on a float is a multiple of 2^-24, and below that this is never true. */
-static bool needs_band(float min_p, uint32_t vocab)
-{
-    const uint64_t below_1 = (1u << 24) - (uint32_t)(min_p * 0x1p24f);
-    return below_1 * 1000000000u < (uint64_t)vocab << 24;
-}
-
-static void plan_min_p(const clsample_params *p, cls_real temperature, uint32_t vocab, bool filter,
-                       cls_plan_row *out)
-{
-    const bool seed_rules = p->rules == CLSAMPLE_RULES_SEED;
-    if (bits_of(p->min_p) == 0 || (p->min_p == 1.0f && seed_rules && !filter)) return;
-
-    out->flags |= CLS_PLAN_MIN_P;
-    if (p->rules == CLSAMPLE_RULES_TRANSFORMERS || p->rules == CLSAMPLE_RULES_LLAMA_CPP)
-        out->flags |= CLS_PLAN_MIN_P_LATE;
-    if (seed_rules && needs_band(p->min_p, vocab)) out->flags |= CLS_PLAN_MIN_P_BAND;
-    split(product(temperature, cls_real_log(p->min_p)), -100, &out->min_p_hi, &out->min_p_lo);
-    out->band = cls_real_float(product(temperature, CLS_BAND));
-}
-
-static void plan_top_p(const clsample_params *p, cls_plan_row *out)
-{
-    if (p->top_p == 1.0f) return;
-    const uint64_t scaled = (uint64_t)(p->top_p * 0x1p64f);
-    const uint64_t limit = CLS_MAX(scaled, 1u);
-    out->flags |= CLS_PLAN_TOP_P | (p->rules == CLSAMPLE_RULES_SEED ? 0u : CLS_PLAN_TOP_P_INCL);
-    out->top_p_lo = (uint32_t)limit;
-    out->top_p_hi = (uint32_t)(limit >> 32);
-}
-
-static void plan_filters(const clsample_params *p, cls_real temperature, uint32_t vocab, bool filter,
-                         cls_plan_row *out)
-{
-    const bool last = p->rules == CLSAMPLE_RULES_LLAMA_CPP; /* temperature is */
-    const cls_real filter_temperature = last ? cls_real_of(1.0f) : temperature;
-
-    plan_min_p(p, filter_temperature, vocab, filter, out);
-    if (p->top_k > 0 && p->top_k < vocab) {
-        out->flags |= CLS_PLAN_TOP_K | (p->rules == CLSAMPLE_RULES_LLAMA_CPP ? CLS_PLAN_TOP_K_EXACT : 0u);
-        out->top_k = p->top_k;
+    s->make(m, op);
+    if (op->code != CLS_OP_SCALE) {
+        out->n_ops++;
+        return;
     }
-    plan_top_p(p, out);
+    m->in_force = m->temperature;
+    cls_op_scale(*op, &out->draw);
+    if (!measures_before(out))
+        cls_op_scale(*op, &out->scale);
+    else if (m->params->temperature != 1.0f)
+        out->n_ops++;
+}
 
-    const bool early_cut = out->flags & CLS_PLAN_TOP_K ||
-                           (out->flags & (CLS_PLAN_MIN_P | CLS_PLAN_MIN_P_LATE)) == CLS_PLAN_MIN_P;
-    const bool any = out->flags & (CLS_PLAN_MIN_P | CLS_PLAN_TOP_K | CLS_PLAN_TOP_P);
-    if (out->flags & CLS_PLAN_MIN_P_BAND || !any || (out->flags & CLS_PLAN_TOP_P && !early_cut))
-        out->flags |= CLS_PLAN_SUMS;
+/* The mass of the whole row is needed if an op reads masses before any has cut the row. */
+static void set_flags(cls_plan_row *out)
+{
+    const cls_uint code = out->n_ops ? out->op[0].code : CLS_OP_DRAW;
 
-    out->draw = make_scale(temperature);
-    out->filter = out->draw;
-    if (out->flags & CLS_PLAN_TOP_P && last && p->temperature != 1.0f) {
-        out->filter = make_scale(filter_temperature);
-        out->flags |= CLS_PLAN_TWO_SCALES;
+    if (code & CLS_NEED_MASS) out->flags |= CLS_PLAN_SUMS;
+    if (code & CLS_NEED_MOMENTS) out->flags |= CLS_PLAN_MOMENTS;
+    for (cls_uint i = 0; i < out->n_ops; i++)
+        if (out->op[i].code & CLS_OP_EXTRA) out->flags |= CLS_PLAN_EXTRAS;
+}
+
+static clsample_status make_program(const clsample_params *p, uint32_t index, uint32_t vocab, bool filter,
+                                    cls_plan_row *out)
+{
+    cls_making m = { .params = p, .vocab = vocab, .filter = filter, .in_force = cls_real_of(1.0f) };
+    sampler_order order;
+
+    const clsample_status st = find_order(&m, index, &order);
+    if (st != CLSAMPLE_OK) return st;
+    out->scale = out->draw = cls_make_scale(m.in_force);
+    if (p->flags & CLSAMPLE_GREEDY || cls_key(cls_bits_of(p->temperature)) == cls_key(0)) {
+        out->flags = CLS_PLAN_GREEDY;
+        return CLSAMPLE_OK;
     }
+    m.temperature = cls_clamped_temperature(p->temperature);
+    out->temperature = cls_real_float(m.temperature);
+    out->inverse =
+        cls_real_float(cls_real_rounded(cls_real_quotient(m.in_force, cls_real_of(out->temperature)), 53));
+    for (size_t i = 0; order.sampler[i]; i++) {
+        const cls_sampler *s = cls_sampler_of(order.sampler[i]);
+        if (cls_sampler_on(s, &m)) add_op(&m, s, out);
+    }
+    set_flags(out);
+    return CLSAMPLE_OK;
+}
+
+clsample_status cls_copy_params(const clsample_params *params, uint32_t index, clsample_params *p)
+{
+    *p = (clsample_params)CLSAMPLE_PARAMS_INIT;
+    if (!params) return CLSAMPLE_OK;
+    const unsigned char *set = (const unsigned char *)params + (size_t)index * params->size;
+    uint32_t size;
+    memcpy(&size, set, sizeof size);
+    if (size != params->size)
+        return cls_fail(CLSAMPLE_E_ARGUMENT,
+                        "params[%u].size is %u, but params[0].size is %u; they must be equal",
+                        (unsigned)index, (unsigned)size, (unsigned)params->size);
+    return cls_copy_struct(p, sizeof *p, CLS_PARAMS_SIZE_1, set, "params");
+}
+
+/* What a plan draws with: all of it that may change from call to call at no cost. */
+static void set_draw(const clsample_params *p, cls_plan_row *out)
+{
+    out->seed_lo = (uint32_t)p->seed;
+    out->seed_hi = (uint32_t)(p->seed >> 32);
+    out->step_lo = (uint32_t)p->step;
+    out->step_hi = (uint32_t)(p->step >> 32);
+    out->stream = p->stream;
+}
+
+static clsample_status make_plan(const clsample_params *p, uint32_t index, uint32_t vocab, bool filter,
+                                 cls_plan_row *out)
+{
+    clsample_status st = check_params(p, index);
+
+    *out = (cls_plan_row){ .temperature = 1.0f, .inverse = 1.0f };
+    if (st == CLSAMPLE_OK) st = make_program(p, index, vocab, filter, out);
+    if (p->n_bias || p->n_banned) out->flags |= CLS_PLAN_EXTRAS;
+    set_draw(p, out);
+    return st;
 }
 
 clsample_status cls_plan(const clsample_params *params, uint32_t index, uint32_t vocab, bool filter,
                          cls_plan_row *out)
 {
-    clsample_params p = CLSAMPLE_PARAMS_INIT;
-    clsample_status st = CLSAMPLE_OK;
+    clsample_params p;
+    const clsample_status st = cls_copy_params(params, index, &p);
 
-    *out = (cls_plan_row){ .temperature = 1.0f, .inverse = 1.0f };
-    if (params) {
-        const unsigned char *set = (const unsigned char *)params + (size_t)index * params->size;
-        uint32_t size;
-        memcpy(&size, set, sizeof size);
-        if (size != params->size)
-            return cls_fail(CLSAMPLE_E_ARGUMENT,
-                            "params[%u].size is %u, but params[0].size is %u; they must be equal",
-                            (unsigned)index, (unsigned)size, (unsigned)params->size);
-        st = cls_copy_struct(&p, sizeof p, CLS_PARAMS_SIZE_1, set, "params");
-        if (st == CLSAMPLE_OK) st = check_params(&p, index);
-        if (st != CLSAMPLE_OK) return st;
+    return st == CLSAMPLE_OK ? make_plan(&p, index, vocab, filter, out) : st;
+}
+
+clsample_status cls_plan_again(cls_planned *last, const clsample_params *params, uint32_t vocab, bool filter,
+                               cls_plan_row *out)
+{
+    clsample_params p, asked;
+    clsample_status st = cls_copy_params(params, 0, &p);
+
+    if (st != CLSAMPLE_OK) return st;
+    asked = p;
+    p.seed = p.step = p.stream = 0;
+    if (last->vocab != vocab || last->filter != filter || memcmp(&last->params, &p, sizeof p) != 0) {
+        last->vocab = 0;
+        if ((st = make_plan(&p, 0, vocab, filter, &last->plan)) != CLSAMPLE_OK) return st;
+        *last = (cls_planned){ .params = p, .vocab = vocab, .filter = filter, .plan = last->plan };
     }
-    out->seed_lo = (uint32_t)p.seed;
-    out->seed_hi = (uint32_t)(p.seed >> 32);
-    out->step_lo = (uint32_t)p.step;
-    out->step_hi = (uint32_t)(p.step >> 32);
-    out->stream = p.stream;
-    if (p.flags & CLSAMPLE_GREEDY || bits_of(p.temperature) == 0) {
-        out->flags = CLS_PLAN_GREEDY;
-        out->filter = out->draw = make_scale(cls_real_of(1.0f));
-        return CLSAMPLE_OK;
-    }
-    const cls_real temperature = clamped(p.temperature);
-    out->temperature = cls_real_float(temperature);
-    out->inverse = cls_real_float(quotient(cls_real_of(1.0f), cls_real_of(out->temperature)));
-    plan_filters(&p, temperature, vocab, filter, out);
-    return CLSAMPLE_OK;
+    *out = last->plan;
+    set_draw(&asked, out);
+    return st;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Kernels compiled from the embedded sources, or taken from the cache. A cached binary is found by a hash
- * over all that goes into it: sources, options, library, platform, driver, device. If the driver refuses one,
+ * over all that goes into it: source, options, library, platform, driver, device. If the driver refuses one,
  * it is built again. */
 #include "internal.h"
 
@@ -10,102 +10,66 @@
 
 /* ---- What to build ---- */
 
-/* Made by the build from the files of cl/. */
-/* clang-format off */
-#define CLS_TEXT_MAP(X)                                                                                     \
-    X(canonical) X(interface) X(row) X(arrival) X(stages) X(lanes) X(vector_summary) X(vector_near)         \
-    X(vector_row) X(vector_search) X(vector) X(group) X(group_near) X(group_row) X(summary) X(choice)       \
-    X(mask) X(check_case) X(check) X(texts) X(generate)
-/* clang-format on */
-#define CLS_TEXT_DECLARE(name)                    \
-    extern const unsigned char cls_text_##name[]; \
-    extern const size_t cls_text_##name##_size;
-CLS_TEXT_MAP(CLS_TEXT_DECLARE)
-
-#define TEXT(name)                               \
-    {                                            \
-        cls_text_##name, &cls_text_##name##_size \
-    }
-
-static const cls_program_source sources[CLS_SRC_COUNT] = {
-    [CLS_SRC_VECTOR] = { "vector.cl",
-                         { TEXT(canonical), TEXT(interface), TEXT(row), TEXT(stages), TEXT(lanes),
-                           TEXT(arrival), TEXT(vector_summary), TEXT(vector_near), TEXT(vector_row),
-                           TEXT(vector_search), TEXT(vector) } },
-    [CLS_SRC_SUMMARY] = { "summary.cl", { TEXT(canonical), TEXT(interface), TEXT(row), TEXT(summary) } },
-    [CLS_SRC_CHOICE] = { "choice.cl",
-                         { TEXT(canonical), TEXT(interface), TEXT(row), TEXT(stages), TEXT(group),
-                           TEXT(group_near), TEXT(group_row), TEXT(choice) } },
-    [CLS_SRC_MASK] = { "mask.cl", { TEXT(canonical), TEXT(interface), TEXT(row), TEXT(stages), TEXT(mask) } },
-    [CLS_SRC_CHECK] = { "check.cl",
-                        { TEXT(canonical), TEXT(interface), TEXT(arrival), TEXT(check_case), TEXT(check) } },
-    [CLS_SRC_GENERATE] = { "generate.cl", { TEXT(canonical), TEXT(interface), TEXT(texts), TEXT(generate) } },
-};
+#define DECLARE(number, name, file) CLS_EMBEDDED_DECLARE(name)
+#define SOURCE(number, name, file) [number] = CLS_EMBEDDED(name, file),
+CLS_SOURCE_MAP(DECLARE)
+static const cls_embedded sources[CLS_SRC_COUNT] = { CLS_SOURCE_MAP(SOURCE) };
 
 #define OPTIONS_ROOM 1024u /* bytes */
 
 /* One call of cls_program_build; nothing in it is owned. */
-typedef struct job {
+typedef struct build {
     cl_context context;
     cl_device_id device;
     const char *cache_dir; /* NULL = no cache */
-    const char *name;      /* the file that is compiled */
-    cl_uint texts;
-    const char *text[CLS_TEXTS_MAX];
-    size_t size[CLS_TEXTS_MAX];
+    const cls_embedded *source;
     char options[OPTIONS_ROOM];
     char key[CLS_HASH_DIGITS + sizeof ".clbin"];
-} job;
+} build;
 
 /* Drivers may crash on a binary that another version of them made, so whatever tells versions apart is in
  * it. */
-static void make_key(job *j)
+static void make_key(build *b)
 {
     cls_hash h;
 
     cls_hash_begin(&h);
-    for (size_t i = 0; i < j->texts; i++)
-        cls_hash_field(&h, j->text[i], j->size[i]);
-    cls_hash_field(&h, j->options, strlen(j->options));
-    cls_hash_device(&h, j->device);
-    cls_hash_end(&h, j->key);
-    memcpy(j->key + CLS_HASH_DIGITS, ".clbin", sizeof ".clbin");
+    cls_hash_field(&h, b->source->bytes, *b->source->size);
+    cls_hash_field(&h, b->options, strlen(b->options));
+    cls_hash_device(&h, b->device);
+    cls_hash_end(&h, b->key);
+    memcpy(b->key + CLS_HASH_DIGITS, ".clbin", sizeof ".clbin");
 }
 
 /* No option may change arithmetic: the same bits on every device are the point of the kernels. */
-static clsample_status make_job(job *j, const cls_program_source *source, const char *options)
+static clsample_status make_build(build *b, const char *options)
 {
-    const int length = snprintf(j->options, sizeof j->options, "-cl-std=CL1.2%s%s",
+    const int length = snprintf(b->options, sizeof b->options, "-cl-std=CL1.2%s%s",
                                 options && options[0] ? " " : "", options ? options : "");
 
-    if (length < 0 || (size_t)length >= sizeof j->options)
+    if (length < 0 || (size_t)length >= sizeof b->options)
         return cls_fail(CLSAMPLE_E_ARGUMENT, "build options of %d bytes, at most %u are allowed", length,
                         OPTIONS_ROOM - 1);
-    for (; j->texts < CLS_TEXTS_MAX && source->text[j->texts].bytes; j->texts++) {
-        j->text[j->texts] = (const char *)source->text[j->texts].bytes;
-        j->size[j->texts] = *source->text[j->texts].size;
-    }
-    j->name = source->name;
-    if (j->cache_dir) make_key(j);
+    if (b->cache_dir) make_key(b);
     return CLSAMPLE_OK;
 }
 
 /* ---- From the cache ---- */
 
 /* NULL if there is no entry, or none that the driver takes: that one is dropped. */
-static cl_program load(const job *j)
+static cl_program load(const build *b)
 {
     size_t size = 0;
     cl_int error = CL_SUCCESS, refused = CL_SUCCESS;
     size_t kernels = 0;
 
-    unsigned char *bytes = cls_cache_load(j->cache_dir, j->key, &size);
+    unsigned char *bytes = cls_cache_load(b->cache_dir, b->key, &size);
     if (!bytes) return NULL;
     const unsigned char *binary = bytes;
     cl_program program =
-        clCreateProgramWithBinary(j->context, 1, &j->device, &size, &binary, &refused, &error);
+        clCreateProgramWithBinary(b->context, 1, &b->device, &size, &binary, &refused, &error);
     if (error == CL_SUCCESS) error = refused;
-    if (error == CL_SUCCESS) error = clBuildProgram(program, 1, &j->device, j->options, NULL, NULL);
+    if (error == CL_SUCCESS) error = clBuildProgram(program, 1, &b->device, b->options, NULL, NULL);
     if (error == CL_SUCCESS)
         error = clGetProgramInfo(program, CL_PROGRAM_NUM_KERNELS, sizeof kernels, &kernels, NULL);
     free(bytes);
@@ -113,7 +77,7 @@ static cl_program load(const job *j)
     if (error == CL_SUCCESS && kernels > 0) return program;
 
     if (program) clReleaseProgram(program);
-    cls_cache_drop(j->cache_dir, j->key);
+    cls_cache_drop(b->cache_dir, b->key);
     return NULL;
 }
 
@@ -148,7 +112,7 @@ static cl_uint place_of(cl_program program, cl_device_id device, cl_uint n)
 }
 
 /* Best effort: what fails here costs a compilation next time. */
-static void store(const job *j, cl_program program)
+static void store(const build *b, cl_program program)
 {
     cl_uint n = 0;
     unsigned char **binaries = NULL;
@@ -157,7 +121,7 @@ static void store(const job *j, cl_program program)
 
     finish_kernels(program);
     if (clGetProgramInfo(program, CL_PROGRAM_NUM_DEVICES, sizeof n, &n, NULL) != CL_SUCCESS || n == 0) return;
-    const cl_uint place = place_of(program, j->device, n);
+    const cl_uint place = place_of(program, b->device, n);
     if (place == n) return;
     sizes = calloc(n, sizeof *sizes);
     binaries = calloc(n, sizeof *binaries); /* a NULL for a device leaves out its binary */
@@ -168,7 +132,7 @@ static void store(const job *j, cl_program program)
     if (!binary) goto cleanup;
     binaries[place] = binary;
     if (clGetProgramInfo(program, CL_PROGRAM_BINARIES, n * sizeof *binaries, binaries, NULL) == CL_SUCCESS)
-        cls_cache_store(j->cache_dir, j->key, binary, sizes[place]);
+        cls_cache_store(b->cache_dir, b->key, binary, sizes[place]);
 cleanup:
     free(binary);
     free(binaries);
@@ -178,17 +142,17 @@ cleanup:
 /* ---- From source ---- */
 
 /* E_BUILD with the log, which can be megabytes long; E_OPENCL where it is not the source that failed. */
-static clsample_status fail_build(const job *j, cl_program program, cl_int error)
+static clsample_status fail_build(const build *b, cl_program program, cl_int error)
 {
     size_t size = 0;
     char call[64], *log = NULL;
 
-    snprintf(call, sizeof call, "clBuildProgram %s", j->name);
+    snprintf(call, sizeof call, "clBuildProgram %s", b->source->file);
     if (error == CL_OUT_OF_HOST_MEMORY || error == CL_OUT_OF_RESOURCES) return cls_fail_cl(error, call);
-    if (clGetProgramBuildInfo(program, j->device, CL_PROGRAM_BUILD_LOG, 0, NULL, &size) == CL_SUCCESS &&
+    if (clGetProgramBuildInfo(program, b->device, CL_PROGRAM_BUILD_LOG, 0, NULL, &size) == CL_SUCCESS &&
         size > 0)
         log = calloc(size + 1, 1);
-    if (log && clGetProgramBuildInfo(program, j->device, CL_PROGRAM_BUILD_LOG, size, log, NULL) != CL_SUCCESS)
+    if (log && clGetProgramBuildInfo(program, b->device, CL_PROGRAM_BUILD_LOG, size, log, NULL) != CL_SUCCESS)
         log[0] = '\0';
     const clsample_status st = cls_fail_build(error, call, log);
     free(log);
@@ -196,16 +160,17 @@ static clsample_status fail_build(const job *j, cl_program program, cl_int error
 }
 
 /* For one device only, even if the context has more. */
-static clsample_status compile(job *j, cl_program *out)
+static clsample_status compile(build *b, cl_program *out)
 {
     clsample_status st = CLSAMPLE_OK;
     cl_int error = CL_SUCCESS;
+    const char *text = (const char *)b->source->bytes;
 
-    cl_program program = clCreateProgramWithSource(j->context, j->texts, j->text, j->size, &error);
+    cl_program program = clCreateProgramWithSource(b->context, 1, &text, b->source->size, &error);
     CLS_CL(error, "clCreateProgramWithSource");
-    error = clBuildProgram(program, 1, &j->device, j->options, NULL, NULL);
-    if (error != CL_SUCCESS) CLS_TRY(fail_build(j, program, error));
-    if (j->cache_dir) store(j, program);
+    error = clBuildProgram(program, 1, &b->device, b->options, NULL, NULL);
+    if (error != CL_SUCCESS) CLS_TRY(fail_build(b, program, error));
+    if (b->cache_dir) store(b, program);
     *out = program;
     program = NULL; /* the caller owns it now */
 cleanup:
@@ -214,23 +179,23 @@ cleanup:
 }
 
 clsample_status cls_program_compile(cl_context context, cl_device_id device, const char *cache_dir,
-                                    const cls_program_source *source, const char *options,
-                                    cl_program *program)
+                                    const cls_embedded *source, const char *options, cl_program *program)
 {
     bool pocl = false;
-    job j = { .context = context,
-              .device = device,
-              .cache_dir = cache_dir && cache_dir[0] ? cache_dir : NULL };
+    build b = { .context = context,
+                .device = device,
+                .source = source,
+                .cache_dir = cache_dir && cache_dir[0] ? cache_dir : NULL };
 
     *program = NULL;
     /* PoCL keeps what it compiles itself, and compiles every kernel a second time when it is asked for a
      * binary, which at the first start would take longer than all the rest. */
-    clsample_status st = j.cache_dir ? cls_is_pocl(device, &pocl) : CLSAMPLE_OK;
-    if (pocl) j.cache_dir = NULL;
-    if (st == CLSAMPLE_OK) st = make_job(&j, source, options);
+    clsample_status st = b.cache_dir ? cls_is_pocl(device, &pocl) : CLSAMPLE_OK;
+    if (pocl) b.cache_dir = NULL;
+    if (st == CLSAMPLE_OK) st = make_build(&b, options);
     if (st != CLSAMPLE_OK) return st;
-    if (j.cache_dir) *program = load(&j);
-    return *program ? CLSAMPLE_OK : compile(&j, program);
+    if (b.cache_dir) *program = load(&b);
+    return *program ? CLSAMPLE_OK : compile(&b, program);
 }
 
 clsample_status cls_program_build(cl_context context, cl_device_id device, const char *cache_dir,

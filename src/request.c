@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What clsample_generate is asked for: each value checked, each default put in its place. */
-#include "generate.h"
+#include "request.h"
 
 #include <string.h>
 
@@ -168,14 +168,14 @@ static clsample_status check_texts(cls_request *q, const clsample_texts *from)
     return CLSAMPLE_OK;
 }
 
-clsample_status cls_check_request(cls_step *step, cl_command_queue queue, const clsample_generation *from,
+clsample_status cls_check_request(cls_job *job, cl_command_queue queue, const clsample_generation *from,
                                   const clsample_texts *texts, cls_request *q)
 {
     clsample_status st = CLSAMPLE_OK;
 
     q->ask = (clsample_generation)CLSAMPLE_GENERATION_INIT;
-    if (!step->ctx) return cls_fail(CLSAMPLE_E_ARGUMENT, "ctx is NULL; it must come from clsample_create");
-    CLS_TRY(cls_check_queue(step, queue, 0, NULL));
+    if (!job->ctx) return cls_fail(CLSAMPLE_E_ARGUMENT, "ctx is NULL; it must come from clsample_create");
+    CLS_TRY(cls_check_queue(job, queue, 0, NULL));
     CLS_TRY(cls_copy_struct(&q->ask, sizeof q->ask, CLS_GENERATION_SIZE_1, from, "generation"));
     CLS_TRY(check_shape(q));
     CLS_TRY(check_prompts(q));
@@ -184,28 +184,6 @@ clsample_status cls_check_request(cls_step *step, cl_command_queue queue, const 
     CLS_TRY(check_texts(q, texts));
 cleanup:
     return st;
-}
-
-/* ---- What the device gets ---- */
-
-clsample_status cls_row_params(const cls_request *q, clsample_params *params)
-{
-    const clsample_generation *a = &q->ask;
-    const bool own = a->params && a->n_params > 1;
-
-    for (uint32_t row = 0; row < q->rows; row++) {
-        const uint32_t prompt = row / a->samples, sample = row % a->samples;
-        clsample_params *p = &params[row];
-        *p = (clsample_params)CLSAMPLE_PARAMS_INIT;
-        if (a->params) {
-            const unsigned char *set =
-                (const unsigned char *)a->params + (own ? (size_t)prompt * a->params->size : 0);
-            const clsample_status st = cls_copy_struct(p, sizeof *p, CLS_PARAMS_SIZE_1, set, "params");
-            if (st != CLSAMPLE_OK) return st;
-        }
-        p->stream += (own ? 0 : prompt) + sample * CLSAMPLE_SAMPLE_STREAM;
-    }
-    return CLSAMPLE_OK;
 }
 
 void cls_fill_ends(const cls_request *q, cl_int *ends)

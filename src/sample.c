@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The blocking call on host memory: the same pipeline behind a copy in and a copy out. */
-#include "context.h"
+#include "job.h"
 
 clsample_status clsample_sample(clsample_ctx *ctx, const clsample_params *params, uint32_t n_params,
                                 const clsample_logits *logits, const void *host, clsample_result *results)

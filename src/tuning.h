@@ -15,7 +15,7 @@ typedef struct cls_tuning {
     uint32_t work_group;   /* without it, work-items a group */
     bool pocl;             /* the driver is PoCL */
     bool cpu;              /* CLS_KEEP_CALLS: large functions are not put where they are called */
-    bool command_buffers;  /* for recorded steps */
+    bool command_buffers;  /* for recorded jobs */
     bool no_candidates;    /* CLS_CANDIDATES_OFF: every cut is looked for in the row itself */
 } cls_tuning;
 

@@ -273,7 +273,7 @@ void *test_alloc(size_t bytes)
 
 /* ---- Test data ---- */
 
-static FILE *data_open(const char *file)
+FILE *data_open(const char *file)
 {
     const char *folder = getenv("CLSAMPLE_TEST_DATA");
     char path[4096];

@@ -16,6 +16,7 @@
 
 #include <check.h>
 #include <stdbool.h>
+#include <stdio.h>
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 #define POISON 0xCA /* outputs hold this byte before a call: what was not written shows */
@@ -101,6 +102,9 @@ size_t dtype_size(uint32_t dtype);
 void *test_alloc(size_t bytes);
 
 /* ---- Test data: for use inside tests and their fixtures, as all helpers that check ---- */
+
+/* A file of tests/data for reading, for fclose(). */
+FILE *data_open(const char *file);
 
 /* A float32 [rows, columns] array of a .npy file, version 1, malloc'd. */
 float *npy_load(const char *file, uint32_t *rows, uint32_t *columns);

@@ -387,7 +387,8 @@ static cl_int CL_API_CALL keep_kernel(cl_kernel kernel)
 static cl_int CL_API_CALL get_build_info(cl_program program, cl_device_id device, cl_program_build_info what,
                                          size_t room, void *out, size_t *size_ret)
 {
-    static const char start[] = "\ncheck.cl:1: warning: it is late\ncheck.cl:2: error: refused on purpose\n";
+    static const char start[] =
+        "\ncl/check.cl:1: warning: it is late\ncl/check.cl:2: error: refused on purpose\n";
     static char log[20000];
 
     (void)program;

@@ -140,9 +140,9 @@ void fault_free(void *p)
 
 /* ---- The functions of cl_khr_command_buffer ---- */
 
-/* Their sites are in src/record.c, where they are called through pointers. */
-#define FAULT_EXTENSION(name)                                              \
-    static fault_site name##_site = { #name, "src/record.c", 0, 0, 0, 0 }; \
+/* Their sites are in src/tape.c, where they are called through pointers. */
+#define FAULT_EXTENSION(name)                                            \
+    static fault_site name##_site = { #name, "src/tape.c", 0, 0, 0, 0 }; \
     static fault_site *const name##_place __attribute__((section("fault_sites"), used)) = &name##_site
 
 typedef void *buffer;

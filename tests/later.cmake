@@ -1,13 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-# cmake -DIN=clsample.h -DOUT=FILE -P later.cmake: the header of a later version, in which every struct that
-# programs hand over has a field more at its end.
-file(READ "${IN}" text)
+# cmake "-DIN=HEADER;..." "-DOUT=FILE;..." -P later.cmake: the headers of a later version, in which every
+# struct that programs hand over has a field more at its end.
 set(structs options params logits output generation texts)
-foreach(struct IN LISTS structs)
-  string(REPLACE "\n} clsample_${struct};" "\n    uint64_t later;\n} clsample_${struct};" changed "${text}")
-  if(changed STREQUAL text)
-    message(FATAL_ERROR "${IN} has no struct clsample_${struct}")
-  endif()
-  set(text "${changed}")
+set(found)
+foreach(in out IN ZIP_LISTS IN OUT)
+  file(READ "${in}" text)
+  foreach(struct IN LISTS structs)
+    string(REPLACE "\n} clsample_${struct};" "\n    uint64_t later;\n} clsample_${struct};" changed "${text}")
+    if(NOT changed STREQUAL text)
+      list(APPEND found ${struct})
+      set(text "${changed}")
+    endif()
+  endforeach()
+  file(WRITE "${out}" "${text}")
 endforeach()
-file(WRITE "${OUT}" "${text}")
+list(SORT structs)
+list(SORT found)
+if(NOT found STREQUAL structs)
+  message(FATAL_ERROR "Of the structs ${structs}, each to be defined once, ${found} are")
+endif()

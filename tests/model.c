@@ -4,26 +4,37 @@
 #include "common.h"
 #include "internal.h"
 
+#include "../cl/shared/bounds.h"
+
+#include "../cl/shared/facts.h"
+
 #include <stdlib.h>
+#include <string.h>
 
 typedef struct entry {
     cls_uint key, id;
 } entry;
 
+/* What is kept are the tokens order[first] to order[last - 1]. Those before `first` are as if masked. */
 typedef struct model {
     uint32_t vocab, blocks;
-    entry *order;        /* tokens that are not masked, best first */
-    uint32_t live;       /* of them */
+    entry *order;  /* tokens that are not masked, best first */
+    uint32_t live; /* of them */
+    uint32_t first, last;
     cls_uint *block_max; /* largest key of each block */
     cls_uint *sum;       /* room for one a block */
+    bool nan;
     /* At a scale: */
     cls_scale scale;
+    cls_uint key_max;
     bool saturated;
     int exponent;        /* reference of the row's masses */
     int *block_exponent; /* of each block's */
-    uint32_t weighed;    /* so many of the best tokens are */
-    cls_uint *units;     /* theirs, in the order of ranks */
+    cls_uint *units;     /* of tokens in the order of ranks; so many of them are weighed: */
+    uint32_t weighed;
 } model;
+
+/* ---- A row in order ---- */
 
 static int by_rank(const void *left, const void *right)
 {
@@ -32,25 +43,54 @@ static int by_rank(const void *left, const void *right)
     return a->id < b->id ? -1 : a->id > b->id;
 }
 
-static void open_model(model *m, const float *x, uint32_t vocab, bool *nan)
+/* Add the sums of each token's biases, added up in their order, and ban what is banned. */
+static void edit(cls_uint *bits, const clsample_params *p)
 {
-    m->vocab = vocab;
-    m->blocks = (vocab + CLS_BLOCK - 1) / CLS_BLOCK;
+    bool *seen = test_alloc(p->n_bias * sizeof *seen);
+
+    for (uint32_t i = 0; i < p->n_bias; i++)
+        seen[i] = false;
+    for (uint32_t i = 0; i < p->n_bias; i++) {
+        cls_uint sum = cls_bits_of(p->bias[i].add);
+        for (uint32_t k = i + 1; k < p->n_bias && !seen[i]; k++) {
+            if (p->bias[k].id != p->bias[i].id) continue;
+            sum = cls_edited(sum, cls_bits_of(p->bias[k].add));
+            seen[k] = true;
+        }
+        if (!seen[i]) bits[p->bias[i].id] = cls_edited(bits[p->bias[i].id], sum);
+    }
+    for (uint32_t i = 0; i < p->n_banned; i++)
+        bits[p->banned[i]] = cls_edited(bits[p->banned[i]], CLS_BITS_MASKED);
+    free(seen);
+}
+
+static void find_block_maxima(model *m)
+{
+    for (uint32_t b = 0; b < m->blocks; b++)
+        m->block_max[b] = CLS_KEY_MASKED;
+    for (uint32_t i = m->first; i < m->live; i++) {
+        cls_uint *most = &m->block_max[m->order[i].id / CLS_BLOCK];
+        *most = CLS_MAX(*most, m->order[i].key);
+    }
+}
+
+static void open_model(model *m, const float *x, uint32_t vocab, const clsample_params *p)
+{
+    *m = (model){ .vocab = vocab, .blocks = (vocab + CLS_BLOCK - 1) / CLS_BLOCK };
     m->order = test_alloc(vocab * sizeof *m->order);
     m->block_max = test_alloc(m->blocks * sizeof *m->block_max);
     m->sum = test_alloc(m->blocks * sizeof *m->sum);
     m->block_exponent = test_alloc(m->blocks * sizeof *m->block_exponent);
     m->units = test_alloc(vocab * sizeof *m->units);
-    m->live = 0;
-    *nan = false;
-    for (uint32_t b = 0; b < m->blocks; b++)
-        m->block_max[b] = CLS_KEY_MASKED;
+    cls_uint *bits = test_alloc(vocab * sizeof *bits);
+    memcpy(bits, x, vocab * sizeof *bits);
+    edit(bits, p);
     for (uint32_t id = 0; id < vocab; id++) {
-        const cls_uint key = cls_key(cls_bits_of(x[id]));
-        *nan = *nan || x[id] != x[id];
-        m->block_max[id / CLS_BLOCK] = CLS_MAX(m->block_max[id / CLS_BLOCK], key);
+        const cls_uint key = cls_key(bits[id]);
+        m->nan = m->nan || (bits[id] & 0x7fffffffu) > 0x7f800000u;
         if (key != CLS_KEY_MASKED) m->order[m->live++] = (entry){ key, id };
     }
+    free(bits);
     qsort(m->order, m->live, sizeof *m->order, by_rank);
 }
 
@@ -63,24 +103,49 @@ static void close_model(model *m)
     free(m->units);
 }
 
+/* So many more than up to `last` that all ties of the last are in. */
+static uint32_t with_ties(const model *m, uint32_t last)
+{
+    while (last > 0 && last < m->live && m->order[last].key == m->order[last - 1].key)
+        last++;
+    return last;
+}
+
+/* ---- Masses ---- */
+
 static void rescale(model *m, cls_scale scale)
 {
     m->scale = scale;
-    m->saturated = cls_saturated(m->order[0].key, scale);
-    m->exponent = cls_weigh(m->order[0].key, scale).exponent;
+    m->key_max = m->order[m->first].key;
+    m->saturated = cls_saturated(m->key_max, scale);
+    m->exponent = cls_weigh(m->key_max, scale).exponent;
     for (uint32_t b = 0; b < m->blocks; b++)
         m->block_exponent[b] = cls_weigh(m->block_max[b], scale).exponent;
-    m->weighed = 0;
+    m->weighed = m->first;
 }
 
-/* Weigh the best n tokens, if they are not yet. */
-static void weigh(model *m, uint32_t n)
+/* The upper end moves down. */
+static void lower(model *m, uint32_t first)
 {
-    for (; m->weighed < n; m->weighed++) {
-        const entry e = m->order[m->weighed];
-        m->units[m->weighed] =
-            m->saturated ? e.key == m->order[0].key
-                         : cls_in_block(cls_weigh(e.key, m->scale), m->block_exponent[e.id / CLS_BLOCK]);
+    m->first = first;
+    find_block_maxima(m);
+    rescale(m, m->scale);
+}
+
+static cls_uint block_of(const model *m, uint32_t i)
+{
+    return m->order[i].id / CLS_BLOCK;
+}
+
+/* Weigh what is kept, if it is not yet. */
+static void weigh(model *m)
+{
+    for (; m->weighed < m->last; m->weighed++) {
+        const uint32_t i = m->weighed;
+        const cls_uint key = m->order[i].key;
+        m->units[i] = m->saturated
+                          ? key == m->key_max
+                          : cls_in_block(cls_weigh(key, m->scale), m->block_exponent[block_of(m, i)]);
     }
 }
 
@@ -89,78 +154,194 @@ static cls_ulong block_mass(const model *m, uint32_t b, cls_uint units)
     return m->saturated ? units * CLS_HOT_MASS : cls_mass(units, m->block_exponent[b], m->exponent);
 }
 
-/* Mass of the best n tokens: sums within blocks first, as the definition asks. */
-static cls_ulong mass_of(model *m, uint32_t n)
+/* Mass of a token by itself. */
+static cls_ulong mass_at(const model *m, uint32_t i)
+{
+    return block_mass(m, block_of(m, i), m->units[i]);
+}
+
+/* Mass of what is kept: sums within blocks first, as the definition asks. */
+static cls_ulong whole_mass(model *m)
 {
     cls_ulong mass = 0;
 
-    weigh(m, n);
+    weigh(m);
     for (uint32_t b = 0; b < m->blocks; b++)
         m->sum[b] = 0;
-    for (uint32_t i = 0; i < n; i++)
-        m->sum[m->order[i].id / CLS_BLOCK] += m->units[i];
+    for (uint32_t i = m->first; i < m->last; i++)
+        m->sum[block_of(m, i)] += m->units[i];
     for (uint32_t b = 0; b < m->blocks; b++)
         if (m->sum[b]) mass += block_mass(m, b, m->sum[b]);
     return mass;
 }
 
-/* So many more than the best n that all ties of the n-th are in. */
-static uint32_t with_ties(const model *m, uint32_t n)
+/* ---- Bounds ---- */
+
+static void keep_from(model *m, cls_uint key)
 {
-    while (n > 0 && n < m->live && m->order[n].key == m->order[n - 1].key)
-        n++;
-    return n;
+    while (m->last > m->first + 1 && m->order[m->last - 1].key < key)
+        m->last--;
 }
 
-static uint32_t min_p(model *m, const cls_plan_row *plan, uint32_t n)
+/* Sums of a tile's logits in units of its largest magnitude, then those of tiles in units of the row's. */
+static void find_moments(const model *m, cls_moments *all)
 {
-    cls_uint key = cls_min_p_key(m->order[0].key, plan->min_p_hi, plan->min_p_lo);
-    uint32_t kept = 0;
+    const cls_uint n = cls_tiles(m->vocab);
+    cls_moments *tile = test_alloc(n * sizeof *tile);
 
-    if (plan->flags & CLS_PLAN_MIN_P_BAND) {
-        const cls_ulong top = m->saturated ? CLS_HOT_MASS
-                                           : (cls_ulong)cls_weigh(m->order[0].key, m->scale).mantissa
-                                                 << CLS_GUARD_BITS;
-        const float q = cls_float((cls_uint)(mass_of(m, n) / (top >> 8))) * 0x1p-8f;
-        const float y = cls_times(q, 1e-9f);
-        const float series = cls_fma(y, cls_fma(y, 0.333333343f, 0.5f), 1.0f);
-        const cls_uint band =
-            cls_min_p_key(m->order[0].key, cls_times(-cls_times(q, plan->band), series), 0.0f);
-        key = CLS_MIN(key, band);
+    *all = (cls_moments){ .reference = 0 };
+    for (cls_uint t = 0; t < n; t++)
+        tile[t] = *all;
+    for (uint32_t i = m->first; i < m->last; i++) {
+        const cls_uint magnitude = cls_magnitude_exponent(cls_key_bits(m->order[i].key));
+        cls_uint *reference = &tile[m->order[i].id / CLS_TILE].reference;
+        *reference = CLS_MAX(*reference, magnitude);
+        all->reference = CLS_MAX(all->reference, magnitude);
     }
-    while (kept < n && m->order[kept].key >= key)
-        kept++;
-    return kept;
+    for (uint32_t i = m->first; i < m->last; i++)
+        cls_moments_take(&tile[m->order[i].id / CLS_TILE], cls_key_bits(m->order[i].key));
+    for (cls_uint t = 0; t < n; t++)
+        if (tile[t].count) cls_moments_add(all, &tile[t]);
+    free(tile);
 }
 
-static uint32_t top_k(const model *m, const cls_plan_row *plan, uint32_t n)
+static void bound(model *m, const cls_op *op)
 {
-    if (plan->top_k >= n) return n;
-    return plan->flags & CLS_PLAN_TOP_K_EXACT ? plan->top_k : CLS_MIN(n, with_ties(m, plan->top_k));
+    cls_facts facts = { .key_max = m->key_max };
+
+    if (op->code & CLS_NEED_MASS) facts.mass = whole_mass(m);
+    if (op->code & CLS_NEED_MOMENTS) find_moments(m, &facts.moments);
+    keep_from(m, cls_bound(op, m->scale, &facts));
 }
 
-static uint32_t top_p(model *m, const cls_plan_row *plan, uint32_t n)
-{
-    cls_ulong fraction, sum = 0;
-    const cls_ulong p = (cls_ulong)plan->top_p_hi << 32 | plan->top_p_lo;
-    const cls_ulong limit = cls_mul64(mass_of(m, n), p, &fraction);
-    const bool inclusive = plan->flags & CLS_PLAN_TOP_P_INCL;
+/* ---- Limits ---- */
 
-    for (uint32_t i = 0; i < n; i++) {
-        const cls_ulong mass = block_mass(m, m->order[i].id / CLS_BLOCK, m->units[i]);
-        const bool enters = inclusive ? sum < limit || (sum == limit && fraction) : sum + mass <= limit;
-        if (!enters && i > 0) return inclusive ? i : CLS_MIN(n, with_ties(m, i));
-        sum += mass;
-        if (!enters) return inclusive ? 1 : CLS_MIN(n, with_ties(m, 1));
+static void count(model *m, const cls_op *op)
+{
+    if (op->arg[0] >= m->last - m->first) return;
+    const uint32_t end = m->first + op->arg[0];
+    m->last = op->arg[1] ? end : CLS_MIN(m->last, with_ties(m, end));
+}
+
+/* The limit of a mass is the floor of p times the whole; `through` if that cut a fraction off. */
+static cls_ulong limit_of(model *m, const cls_op *op, bool *through)
+{
+    cls_ulong fraction;
+    const cls_ulong most = cls_mul64(whole_mass(m), (cls_ulong)op->arg[1] << 32 | op->arg[0], &fraction);
+
+    *through = fraction != 0;
+    return most;
+}
+
+static void mass(model *m, const cls_op *op)
+{
+    bool through;
+    const cls_ulong most = limit_of(m, op, &through);
+    const bool inclusive = op->arg[2];
+    cls_ulong sum = 0;
+
+    for (uint32_t i = m->first; i < m->last; i++) {
+        const cls_ulong next = sum + mass_at(m, i);
+        const bool enters = inclusive ? sum < most || (sum == most && through) : next <= most;
+        if (!enters) {
+            const uint32_t end = CLS_MAX(i, m->first + 1);
+            m->last = inclusive ? end : CLS_MIN(m->last, with_ties(m, end));
+            return;
+        }
+        sum = next;
     }
-    return n;
 }
 
-/* The first of the best n, in the order of ids, whose running mass exceeds the target. */
-static void draw(model *m, const cls_plan_row *plan, uint32_t n, clsample_result *result)
+/* How far the mean logit lies below the largest; the units of blocks are summed up. */
+static cls_uint find_gap(const model *m, const cls_op *op)
+{
+    cls_ulong *weighted = test_alloc(m->blocks * sizeof *weighted);
+    cls_mean mean = { 0, 0 };
+
+    for (uint32_t b = 0; b < m->blocks; b++)
+        weighted[b] = 0;
+    for (uint32_t i = m->first; i < m->last; i++) {
+        const uint32_t b = block_of(m, i);
+        weighted[b] += cls_weighted(cls_weigh(m->order[i].key, m->scale), m->block_exponent[b]);
+    }
+    for (uint32_t b = 0; b < m->blocks; b++)
+        if (m->sum[b])
+            cls_mean_add_block(&mean, weighted[b], m->sum[b],
+                               (cls_uint)m->exponent - (cls_uint)m->block_exponent[b]);
+    free(weighted);
+    return cls_mean_gap(&mean, m->key_max, m->scale, cls_float_of(op->arg[2]));
+}
+
+/* The least rank that stays: that of the token which passes the limit, or the one after it if what is nearer
+ * has reached it already. `near` is what is kept by falling rank, its ids places in the order of logits. */
+static cls_uint least_rank(const model *m, const entry *near, uint32_t n, cls_ulong most, bool through)
+{
+    cls_ulong above = 0;
+
+    for (uint32_t i = 0, next; i < n; i = next) {
+        cls_ulong sum = above;
+        for (next = i; next < n && near[next].key == near[i].key; next++)
+            sum += mass_at(m, near[next].id);
+        if (sum > most) {
+            const bool below = above < most || (above == most && through);
+            return near[i].key + (above > 0 && !below);
+        }
+        above = sum;
+    }
+    return 0;
+}
+
+static void distance(model *m, const cls_op *op)
+{
+    const uint32_t n = m->last - m->first;
+    bool through;
+
+    if (m->saturated) return;
+    const cls_ulong most = limit_of(m, op, &through);
+    const cls_uint gap = find_gap(m, op);
+    entry *near = test_alloc(n * sizeof *near);
+    for (uint32_t i = 0; i < n; i++)
+        near[i] = (entry){ cls_nearness(m->order[m->first + i].key, m->key_max, gap), m->first + i };
+    qsort(near, n, sizeof *near, by_rank);
+    const cls_uint least = least_rank(m, near, n, most, through);
+    uint32_t first = m->last, last = m->first, kept = 0;
+    for (; kept < n && near[kept].key >= least; kept++) {
+        first = CLS_MIN(first, near[kept].id);
+        last = CLS_MAX(last, near[kept].id + 1);
+    }
+    free(near);
+    REQUIRE(kept > 0 && kept == last - first, "model: what is nearest is no interval");
+    m->last = last;
+    if (first > m->first) lower(m, first);
+}
+
+/* ---- The program ---- */
+
+static void run_op(model *m, const cls_op *op)
+{
+    cls_scale scale;
+
+    if (op->code & CLS_OP_BOUND) {
+        bound(m, op);
+        return;
+    }
+    switch (op->code) {
+    case CLS_OP_COUNT: count(m, op); break;
+    case CLS_OP_MASS: mass(m, op); break;
+    case CLS_OP_DISTANCE: distance(m, op); break;
+    case CLS_OP_SCALE:
+        cls_op_scale(*op, &scale);
+        rescale(m, scale);
+        break;
+    default: ck_abort_msg("model: op %u", (unsigned)op->code);
+    }
+}
+
+/* The first that is kept, in the order of ids, whose running mass exceeds the target. */
+static void draw(model *m, const cls_plan_row *plan, clsample_result *result)
 {
     cls_ulong unused;
-    const cls_ulong total = mass_of(m, n);
+    const cls_ulong total = whole_mass(m);
     const cls_ulong u = cls_random(plan->seed_lo, plan->seed_hi, plan->step_lo, plan->step_hi, plan->stream);
     const cls_ulong target = cls_mul64(u, total, &unused);
     cls_uint *kept = test_alloc(m->vocab * sizeof *kept); /* units of what is, by id */
@@ -168,7 +349,7 @@ static void draw(model *m, const cls_plan_row *plan, uint32_t n, clsample_result
 
     for (uint32_t id = 0; id < m->vocab; id++)
         kept[id] = 0;
-    for (uint32_t i = 0; i < n; i++)
+    for (uint32_t i = m->first; i < m->last; i++)
         kept[m->order[i].id] = m->units[i];
     for (uint32_t b = 0; b < m->blocks; b++) {
         cls_uint units = 0;
@@ -188,37 +369,72 @@ static void draw(model *m, const cls_plan_row *plan, uint32_t n, clsample_result
     ck_abort_msg("model: no token's running mass exceeds the target");
 }
 
-static uint32_t filter(model *m, const cls_plan_row *plan)
+/* What is kept of a row that has tokens, from all of them; weighed at the draw's scale. */
+static void run(model *m, const cls_plan_row *plan)
 {
-    const bool late = plan->flags & CLS_PLAN_MIN_P_LATE, on = plan->flags & CLS_PLAN_MIN_P;
-    uint32_t n = m->order[0].key == CLS_KEY_INFINITY ? with_ties(m, 1) : m->live;
+    const bool hot = m->order[0].key == CLS_KEY_INFINITY;
 
-    if (on && !late) n = min_p(m, plan, n);
-    if (plan->flags & CLS_PLAN_TOP_K) n = top_k(m, plan, n);
-    if (plan->flags & CLS_PLAN_TOP_P) n = top_p(m, plan, n);
-    if (on && late) n = min_p(m, plan, n);
-    return n;
+    m->first = 0;
+    m->last = plan->flags & CLS_PLAN_GREEDY ? 1 : hot ? with_ties(m, 1) : m->live;
+    find_block_maxima(m);
+    rescale(m, plan->scale);
+    for (cls_uint i = 0; i < plan->n_ops; i++)
+        run_op(m, &plan->op[i]);
+}
+
+/* The plan of the fallback pass: edits and the draw's scale. */
+static void drop_ops(cls_plan_row *plan)
+{
+    for (cls_uint i = 0; i < plan->n_ops; i++)
+        if (plan->op[i].code == CLS_OP_SCALE) cls_op_scale(plan->op[i], &plan->scale);
+    plan->n_ops = 0;
+}
+
+static clsample_result choose(model *m, const cls_plan_row *plan, uint32_t status)
+{
+    clsample_result result = { CLSAMPLE_NO_TOKEN, CLSAMPLE_ROW_NO_TOKEN, cls_float_of(CLS_BITS_MASKED), 0 };
+
+    if (m->live == 0) return result;
+    run(m, plan);
+    result = (clsample_result){ (int32_t)m->order[0].id, status, 0.0f, m->last - m->first };
+    if (!(plan->flags & CLS_PLAN_GREEDY)) draw(m, plan, &result);
+    return result;
+}
+
+clsample_result model_draw_fallback(const float *x, const float *fallback, uint32_t vocab,
+                                    const clsample_params *params)
+{
+    cls_plan_row plan;
+    model m;
+
+    ck_ok(cls_plan(params, 0, vocab, false, &plan));
+    open_model(&m, x, vocab, params);
+    clsample_result result = choose(&m, &plan, m.nan ? CLSAMPLE_ROW_NAN_IGNORED : CLSAMPLE_ROW_OK);
+    close_model(&m);
+    if (result.status != CLSAMPLE_ROW_NO_TOKEN || !fallback) return result;
+    drop_ops(&plan);
+    open_model(&m, fallback, vocab, params);
+    result = choose(&m, &plan, CLSAMPLE_ROW_FALLBACK);
+    close_model(&m);
+    return result;
 }
 
 clsample_result model_draw(const float *x, uint32_t vocab, const clsample_params *params)
 {
-    clsample_result result = { CLSAMPLE_NO_TOKEN, CLSAMPLE_ROW_NO_TOKEN, cls_float_of(0xff800000u), 0 };
+    return model_draw_fallback(x, NULL, vocab, params);
+}
+
+void model_keep(const float *x, uint32_t vocab, const clsample_params *params, bool *kept)
+{
     cls_plan_row plan;
     model m;
-    bool nan;
 
-    ck_ok(cls_plan(params, 0, vocab, false, &plan));
-    open_model(&m, x, vocab, &nan);
-    if (m.live > 0) {
-        result = (clsample_result){ (int32_t)m.order[0].id, nan ? CLSAMPLE_ROW_NAN_IGNORED : CLSAMPLE_ROW_OK,
-                                    0.0f, 1 };
-        if (!(plan.flags & CLS_PLAN_GREEDY)) {
-            rescale(&m, plan.filter);
-            result.kept = filter(&m, &plan);
-            if (plan.flags & CLS_PLAN_TWO_SCALES) rescale(&m, plan.draw);
-            draw(&m, &plan, result.kept, &result);
-        }
-    }
+    ck_ok(cls_plan(params, 0, vocab, true, &plan));
+    open_model(&m, x, vocab, params);
+    if (m.live > 0) run(&m, &plan);
+    for (uint32_t id = 0; id < vocab; id++)
+        kept[id] = false;
+    for (uint32_t i = m.first; i < m.last; i++)
+        kept[m.order[i].id] = true;
     close_model(&m);
-    return result;
 }

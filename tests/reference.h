@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The filters once more, as directly as they can be written: a sort, exp, and sums in double. It shares no
+/* The samplers once more, as directly as they can be written: a sort, exp, and sums in double. It shares no
  * code with the library or its kernels; clsample.h is its specification.
  *
- * Whatever the rules, a filter keeps a prefix of the tokens in order of falling logits, equal ones by id. So
- * a set of kept tokens is a number: how many of `order` it holds. A decision that is nearer to flipping than
- * `slack` is left open: asking with -slack and +slack gives the least and the most tokens that may be kept.
- * All stages keep more when they are given more, so that the two bound the whole chain. */
+ * What is kept is always an interval of the tokens in order of falling logits, equal ones by id. A decision
+ * that is nearer to flipping than `slack` is left open: then each end of the interval lies between two
+ * bounds. */
 #ifndef CLSAMPLE_TESTS_REFERENCE_H
 #define CLSAMPLE_TESTS_REFERENCE_H
 
@@ -29,18 +28,32 @@ typedef struct ref_row {
 bool ref_open(ref_row *row, const float *x, uint32_t vocab);
 void ref_close(ref_row *row);
 
+/* Bias and bans on a row of logits, in place: what ref_open must be given under such params. */
+void ref_edit(const clsample_params *params, float *x);
+
+/* Of `order`, up to but without `last`. */
+typedef struct ref_interval {
+    uint32_t first, last;
+} ref_interval;
+
+/* Each end lies between that of `low` and that of `high`; with all of `order` for a row without live tokens
+ * both are empty. False `known`: too much was open for a later stage, and nothing is said. */
 typedef struct ref_kept {
-    uint32_t stage[3]; /* after each filter in the order of the rules; if off, the number before */
-    uint32_t all;      /* after the last */
+    ref_interval low, high;
+    bool known;
 } ref_kept;
 
-/* How many tokens the filters keep. `alone` = clsample_enqueue_filter, where min_p 1 is a filter under every
- * rule. Greedy keeps 1; a row without live tokens 0. */
+/* What the samplers keep. `alone` = clsample_enqueue_filter, where min_p 1 is a filter under every rule.
+ * Greedy keeps the first. With slack 0 nothing is open; REF_SLACK is right for a device. */
 ref_kept ref_filter(const ref_row *row, const clsample_params *params, bool alone, double slack);
-/* Probabilities [vocab] by id if the first `kept` tokens are in the distribution. */
-void ref_probabilities(const ref_row *row, const clsample_params *params, uint32_t kept, double *p);
+/* Is nothing open? */
+bool ref_is_certain(const ref_kept *kept);
+/* What is kept if all sums were exact. */
+ref_interval ref_exact(const ref_row *row, const clsample_params *params, bool alone);
+/* Probabilities [vocab] by id if `kept` is what is drawn from. */
+void ref_probabilities(const ref_row *row, const clsample_params *params, ref_interval kept, double *p);
 /* Natural logarithm of one token's. */
-double ref_logprob(const ref_row *row, const clsample_params *params, uint32_t kept, uint32_t token);
+double ref_logprob(const ref_row *row, const clsample_params *params, ref_interval kept, uint32_t token);
 /* The temperature that counts: within [1e-9, 1e12]. */
 double ref_temperature(const clsample_params *params);
 

@@ -3,6 +3,7 @@
  * nothing, and leaves *event NULL. */
 #include "common.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -110,7 +111,9 @@ typedef enum spoil {
     NULL_CTX, NULL_QUEUE, FOREIGN_QUEUE, NULL_LOGITS, NULL_MEM, FOREIGN_MEM, DTYPE, ROWS_ZERO, VOCAB_IS,
     STRIDE_IS, LOGITS_SIZE, LOGITS_OFFSET, SMALL_LOGITS, SMALL_FALLBACK, FALLBACK_OFFSET,
     FOREIGN_FALLBACK, N_PARAMS, PARAMS_SIZE, FLAGS, TEMPERATURE, MIN_P, TOP_P, RULES, LAST_TEMPERATURE,
-    LAST_SIZE, NULL_OUTPUT, NO_OUTPUT, OUTPUT_SIZE, OUTPUT_RESERVED, SMALL_TOKENS, SMALL_RESULTS,
+    LAST_SIZE, TYPICAL_P, TOP_N_SIGMA, ORDER, ORDER_TWICE, LEFT_OUT, LEFT_OUT_GREEDY, N_BIAS, N_BANNED,
+    BIAS_ID, BIAS_ADD, BANNED_ID, GREEDY_BANNED_ID, LAST_BANNED_ID,
+    NULL_OUTPUT, NO_OUTPUT, OUTPUT_SIZE, OUTPUT_RESERVED, SMALL_TOKENS, SMALL_RESULTS,
     TOKENS_OFFSET, RESULTS_OFFSET, TOKENS_FAR, RESULTS_FAR, FOREIGN_TOKENS, FOREIGN_RESULTS,
     TOKENS_OVER_LOGITS, RESULTS_OVER_LOGITS, WHAT, NULL_OUT, SMALL_OUT, OUT_OFFSET, OUT_FAR, FOREIGN_OUT,
     OUT_OVER_LOGITS, WAIT_WITHOUT_LIST, LIST_WITHOUT_COUNT
@@ -159,6 +162,40 @@ static void spoil_params(call *c, spoil how, double value)
     case LAST_SIZE: c->params[ROWS - 1].size += 4; break;
     default: break;
     }
+}
+
+static void spoil_program(call *c, spoil how, double value)
+{
+    static const clsample_bias good = { 1, 1.0f };
+    static clsample_bias bias[2];
+    static int32_t banned[2];
+    clsample_params *p = &c->params[how == LAST_BANNED_ID ? ROWS - 1 : 0];
+
+    bias[0] = bias[1] = good;
+    banned[0] = banned[1] = VOCAB - 1;
+    switch (how) {
+    case TYPICAL_P: p->typical_p = (float)value; break;
+    case TOP_N_SIGMA: p->top_n_sigma = (float)value; break;
+    case ORDER: p->order[0] = (uint8_t)value; break;
+    case ORDER_TWICE: p->order[0] = p->order[1] = CLSAMPLE_SAMPLER_TOP_K; break;
+    case LEFT_OUT_GREEDY: p->flags = CLSAMPLE_GREEDY; /* fall through */
+    case LEFT_OUT:
+        p->order[0] = CLSAMPLE_SAMPLER_TOP_P;
+        p->top_k = 4;
+        break;
+    case N_BIAS: p->n_bias = (uint32_t)value; break; /* and NULL */
+    case N_BANNED: p->n_banned = (uint32_t)value; break;
+    case BIAS_ID: bias[1].id = (int32_t)value; break;
+    case BIAS_ADD: bias[1].add = (float)value; break;
+    case GREEDY_BANNED_ID: p->temperature = 0.0f; /* fall through */
+    case BANNED_ID:
+    case LAST_BANNED_ID: banned[1] = (int32_t)value; break;
+    default: return;
+    }
+    if (how < BIAS_ID || how > LAST_BANNED_ID) return;
+    p->bias = bias;
+    p->banned = banned;
+    p->n_bias = p->n_banned = 2;
 }
 
 static void spoil_output(call *c, spoil how, double value)
@@ -241,6 +278,28 @@ static const struct {
     { BOTH, RULES, 4, CLSAMPLE_E_ARGUMENT, "rules is 4", "3" },
     { BOTH, LAST_TEMPERATURE, -1, CLSAMPLE_E_ARGUMENT, "params[2].temperature is -1", "at least 0" },
     { BOTH, LAST_SIZE, 0, CLSAMPLE_E_ARGUMENT, "params[2].size", "params[0].size" },
+    { BOTH, TYPICAL_P, 0, CLSAMPLE_E_ARGUMENT, "params[0].typical_p is 0", "at most 1" },
+    { BOTH, TYPICAL_P, 1.1, CLSAMPLE_E_ARGUMENT, "typical_p is 1.1", "at most 1" },
+    { BOTH, TYPICAL_P, (double)NAN, CLSAMPLE_E_ARGUMENT, "typical_p is ", "at most 1" },
+    { BOTH, TOP_N_SIGMA, (double)NAN, CLSAMPLE_E_ARGUMENT, "params[0].top_n_sigma is ", "finite" },
+    { BOTH, TOP_N_SIGMA, (double)INFINITY, CLSAMPLE_E_ARGUMENT, "top_n_sigma is inf", "finite" },
+    { BOTH, TOP_N_SIGMA, -(double)INFINITY, CLSAMPLE_E_ARGUMENT, "top_n_sigma is -inf", "finite" },
+    { BOTH, ORDER, 9, CLSAMPLE_E_ARGUMENT, "params[0].order[0] is 9", "clsample_sampler" },
+    { BOTH, ORDER, 255, CLSAMPLE_E_ARGUMENT, "order[0] is 255", "clsample_sampler" },
+    { BOTH, ORDER, CLSAMPLE_SAMPLER_BIAS, CLSAMPLE_E_ARGUMENT, "order[0] is 7", "no edit" },
+    { BOTH, ORDER_TWICE, 0, CLSAMPLE_E_ARGUMENT, "order names top_k twice", "once" },
+    { BOTH, LEFT_OUT, 0, CLSAMPLE_E_ARGUMENT, "order leaves out top_k", "turn it off" },
+    { BOTH, LEFT_OUT_GREEDY, 0, CLSAMPLE_E_ARGUMENT, "order leaves out top_k", "turn it off" },
+    { BOTH, N_BIAS, 1, CLSAMPLE_E_ARGUMENT, "params[0].bias is NULL", "1 elements" },
+    { BOTH, N_BIAS, UINT32_MAX, CLSAMPLE_E_ARGUMENT, "params[0].bias is NULL", "4294967295 elements" },
+    { BOTH, N_BANNED, 2, CLSAMPLE_E_ARGUMENT, "params[0].banned is NULL", "2 elements" },
+    { BOTH, BIAS_ID, -1, CLSAMPLE_E_ARGUMENT, "params[0].bias[1].id is -1", "0 to 69" },
+    { BOTH, BIAS_ID, VOCAB, CLSAMPLE_E_ARGUMENT, "bias[1].id is 70", "0 to 69" },
+    { BOTH, BIAS_ADD, (double)NAN, CLSAMPLE_E_ARGUMENT, "bias[1].add is ", "finite" },
+    { BOTH, BIAS_ADD, (double)INFINITY, CLSAMPLE_E_ARGUMENT, "bias[1].add is inf", "finite" },
+    { BOTH, BANNED_ID, -1, CLSAMPLE_E_ARGUMENT, "params[0].banned[1] is -1", "0 to 69" },
+    { BOTH, GREEDY_BANNED_ID, VOCAB, CLSAMPLE_E_ARGUMENT, "banned[1] is 70", "0 to 69" },
+    { BOTH, LAST_BANNED_ID, VOCAB, CLSAMPLE_E_ARGUMENT, "params[2].banned[1] is 70", "0 to 69" },
     { BOTH, WAIT_WITHOUT_LIST, 0, CLSAMPLE_E_ARGUMENT, "n_wait is 1", "wait_list" },
     { BOTH, LIST_WITHOUT_COUNT, 0, CLSAMPLE_E_ARGUMENT, "n_wait is 0", "wait_list" },
     { DRAW, NULL_OUTPUT, 0, CLSAMPLE_E_ARGUMENT, "output", "NULL" },
@@ -316,6 +375,7 @@ START_TEST(wrong_argument)
         good_call(&c);
         spoil_input(&c, wrong[_i].how, wrong[_i].value);
         spoil_params(&c, wrong[_i].how, wrong[_i].value);
+        spoil_program(&c, wrong[_i].how, wrong[_i].value);
         spoil_output(&c, wrong[_i].how, wrong[_i].value);
         check_failure(&c, which == FILTER, wrong[_i].status, wrong[_i].name, wrong[_i].allowed);
     }
@@ -325,6 +385,8 @@ END_TEST
 /* The same arguments unspoiled, at the limits of what is allowed. */
 START_TEST(good_arguments)
 {
+    static const clsample_bias bias[] = { { 0, 1.0f }, { VOCAB - 1, -INFINITY } };
+    static const int32_t banned[] = { VOCAB - 1, 0, 0 };
     call c;
     cl_event event = NULL;
 
@@ -334,6 +396,13 @@ START_TEST(good_arguments)
     c.params[0].temperature = 0.0f;
     c.params[1].top_p = 1e-45f;
     c.params[2].min_p = 1.0f;
+    c.params[1].typical_p = 1e-45f;
+    c.params[2].top_n_sigma = -FLT_MAX;
+    c.params[0].bias = bias;
+    c.params[0].n_bias = COUNT(bias);
+    c.params[1].bias = bias; /* of which none counts */
+    c.params[2].banned = banned;
+    c.params[2].n_banned = COUNT(banned);
     c.output.tokens_offset = OUT_BYTES - 4 * ROWS;
     c.output.results_offset = OUT_BYTES - 16 * ROWS;
     c.out_offset = OUT_BYTES - 4 * ROWS * VOCAB;
@@ -540,6 +609,38 @@ START_TEST(wrong_sample)
 }
 END_TEST
 
+/* Buffers are not looked at, all else is. */
+START_TEST(wrong_prepare)
+{
+    static const int32_t banned[] = { VOCAB };
+    call c;
+
+    good_call(&c);
+    c.logits.mem = NULL;
+    ck_ok(clsample_prepare(dev.ctx, c.params, ROWS, &c.logits));
+    ck_ok(clsample_prepare(dev.ctx, c.params, 1, &c.logits));
+    ck_ok(clsample_prepare(dev.ctx, NULL, 7, &c.logits));
+    check_note(clsample_prepare(NULL, c.params, ROWS, &c.logits), CLSAMPLE_E_ARGUMENT, "ctx",
+               "clsample_create");
+    check_note(clsample_prepare(dev.ctx, c.params, ROWS, NULL), CLSAMPLE_E_ARGUMENT, "logits", "NULL");
+    check_note(clsample_prepare(dev.ctx, c.params, 2, &c.logits), CLSAMPLE_E_ARGUMENT, "n_params is 2", "3");
+    c.params[2].top_p = 0.0f;
+    check_note(clsample_prepare(dev.ctx, c.params, ROWS, &c.logits), CLSAMPLE_E_ARGUMENT,
+               "params[2].top_p is 0", "at most 1");
+    c.params[2].top_p = 1.0f;
+    c.params[2].banned = banned;
+    c.params[2].n_banned = 1;
+    check_note(clsample_prepare(dev.ctx, c.params, ROWS, &c.logits), CLSAMPLE_E_ARGUMENT,
+               "params[2].banned[0] is 70", "0 to 69");
+    good_call(&c);
+    c.logits.dtype = 3;
+    check_note(clsample_prepare(dev.ctx, NULL, 1, &c.logits), CLSAMPLE_E_ARGUMENT, "dtype is 3", "2");
+    good_call(&c);
+    c.logits.rows = 0;
+    check_note(clsample_prepare(dev.ctx, NULL, 1, &c.logits), CLSAMPLE_E_ARGUMENT, "rows is 0", "1");
+}
+END_TEST
+
 START_TEST(wrong_devices)
 {
     const clsample_options options = test_options();
@@ -593,6 +694,7 @@ static Suite *make(void)
     tcase_add_loop_test(calls, wrong_event, 0, 2);
     tcase_add_test(calls, wrong_create);
     tcase_add_test(calls, wrong_sample);
+    tcase_add_test(calls, wrong_prepare);
     tcase_add_test(calls, wrong_devices);
     suite_add_tcase(s, calls);
     return s;

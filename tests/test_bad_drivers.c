@@ -197,7 +197,7 @@ START_TEST(device_refuses_source)
     const clsample_device_info *info = only(list, "0:0");
 
     ck_assert_int_eq(info->usable, 1);
-    never_chosen(list, "check.cl:2: error: refused on purpose");
+    never_chosen(list, "cl/check.cl:2: error: refused on purpose");
     ck_assert_str_eq(info->self_check, "not run");
     clsample_devices_close(list);
 }
@@ -215,7 +215,7 @@ START_TEST(build_log_is_kept)
                      CLSAMPLE_E_BUILD);
     ck_assert_int_eq(e->cl_error, CL_BUILD_PROGRAM_FAILURE);
     ck_assert_uint_eq(strlen(e->log), sizeof e->log - 1);
-    ck_assert_ptr_nonnull(strstr(e->log, "check.cl:1: warning: it is late\n"));
+    ck_assert_ptr_nonnull(strstr(e->log, "cl/check.cl:1: warning: it is late\n"));
     clReleaseContext(context);
     clsample_devices_close(list);
 }

@@ -9,27 +9,33 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A chi-square test fails if a value as large has a probability below this: of the ten tests here one in 1e5
- * would fail for right draws. The tail is Q(degrees / 2, x / 2), the regularized upper incomplete gamma
+/* A chi-square test fails if a value as large has a probability below this: of the twelve tests here one in
+ * 8e4 would fail for right draws. The tail is Q(degrees / 2, x / 2), the regularized upper incomplete gamma
  * function, which ref_chi_square_tail computes by series and continued fraction; so no table of critical
  * values is needed. */
 #define FALSE_ALARM 1e-6
 #define LEAST_EXPECTED 5.0 /* draws in a bin, the usual limit for the chi-square approximation */
 
 /* Each with one kept set, whatever the rounding: the tests say so if not. */
+enum { SETTINGS = 6 };
 static const struct {
     const char *what;
     float temperature, min_p;
     uint32_t top_k;
     float top_p;
     uint32_t rules;
-} settings[5] = {
-    { "plain", 1.0f, 0.0f, 0, 1.0f, CLSAMPLE_RULES_SEED },
-    { "min-p", 1.5f, 0.02f, 0, 1.0f, CLSAMPLE_RULES_VLLM },
-    { "top-k", 0.8f, 0.0f, 50, 1.0f, CLSAMPLE_RULES_LLAMA_CPP },
-    { "top-p", 1.2f, 0.0f, 0, 0.9f, CLSAMPLE_RULES_TRANSFORMERS },
-    { "all", 0.8f, 0.05f, 50, 0.95f, CLSAMPLE_RULES_SEED },
+    float typical_p;
+    bool edits;
+} settings[SETTINGS] = {
+    { "plain", 1.0f, 0.0f, 0, 1.0f, CLSAMPLE_RULES_SEED, 1.0f, false },
+    { "min-p", 1.5f, 0.02f, 0, 1.0f, CLSAMPLE_RULES_VLLM, 1.0f, false },
+    { "top-k", 0.8f, 0.0f, 50, 1.0f, CLSAMPLE_RULES_LLAMA_CPP, 1.0f, false },
+    { "top-p", 1.2f, 0.0f, 0, 0.9f, CLSAMPLE_RULES_TRANSFORMERS, 1.0f, false },
+    { "all", 0.8f, 0.05f, 50, 0.95f, CLSAMPLE_RULES_SEED, 1.0f, false },
+    { "bias and typical", 1.1f, 0.0f, 0, 1.0f, CLSAMPLE_RULES_SEED, 0.8f, true },
 };
+static const clsample_bias bias[] = { { 3, 1.5f }, { 40, -2.0f }, { 3, 0.25f }, { 17, -INFINITY } };
+static const int32_t banned[] = { 5, 60 };
 
 static clsample_params setting(int i)
 {
@@ -37,7 +43,25 @@ static clsample_params setting(int i)
                                   settings[i].top_p, settings[i].rules);
 
     p.seed = 0x5eed0000u + (uint64_t)i;
+    p.typical_p = settings[i].typical_p;
+    if (settings[i].edits) {
+        p.bias = bias;
+        p.n_bias = COUNT(bias);
+        p.banned = banned;
+        p.n_banned = COUNT(banned);
+    }
     return p;
+}
+
+/* A row as the samplers see it, after the edits. */
+static void open_edited(ref_row *row, const clsample_params *p, const float *x, uint32_t vocab)
+{
+    float *edited = test_alloc(vocab * sizeof *edited);
+
+    memcpy(edited, x, vocab * sizeof *x);
+    ref_edit(p, edited);
+    ck_assert(ref_open(row, edited, vocab));
+    free(edited);
 }
 
 /* ---- The real logits ---- */
@@ -90,13 +114,13 @@ static void count_draws(clsample_params p, const float *x, uint32_t vocab, uint3
 
 /* Chi-square over the kept tokens from the best on; those that are too rare for a bin of their own share the
  * last, and that one joins the bin before it if it is still too rare. */
-static double chi_square(const ref_row *row, const double *p, uint32_t kept, const uint32_t *count,
+static double chi_square(const ref_row *row, const double *p, ref_interval kept, const uint32_t *count,
                          double draws, uint32_t *bins)
 {
     double x = 0.0, wanted = 0.0, got = 0.0, last_wanted = 0.0, last_got = 0.0;
 
     *bins = 0;
-    for (uint32_t i = 0; i < kept; i++) {
+    for (uint32_t i = kept.first; i < kept.last; i++) {
         wanted += p[row->order[i]] * draws;
         got += count[row->order[i]];
         if (wanted < LEAST_EXPECTED) { continue; }
@@ -119,10 +143,10 @@ static void check_draws(int i, const float *x, uint32_t vocab, uint32_t copies, 
     double *q = test_alloc(vocab * sizeof *q);
     ref_row ref;
 
-    ck_assert(ref_open(&ref, x, vocab));
-    const uint32_t kept = ref_filter(&ref, &p, false, 0.0).all;
-    ck_assert_uint_eq(ref_filter(&ref, &p, false, -REF_SLACK).all, kept);
-    ck_assert_uint_eq(ref_filter(&ref, &p, false, REF_SLACK).all, kept);
+    open_edited(&ref, &p, x, vocab);
+    const ref_kept any = ref_filter(&ref, &p, false, REF_SLACK);
+    const ref_interval kept = any.low;
+    ck_assert(ref_is_certain(&any));
     ref_probabilities(&ref, &p, kept, q);
     count_draws(p, x, vocab, copies, steps, count);
     for (uint32_t id = 0; id < vocab; id++)
@@ -132,8 +156,8 @@ static void check_draws(int i, const float *x, uint32_t vocab, uint32_t copies, 
     const double chi = chi_square(&ref, q, kept, count, (double)copies * steps, &bins);
     const double tail = bins > 1 ? ref_chi_square_tail(chi, bins - 1.0) : 1.0;
     printf("%s, %s: %lu draws, %lu kept, %lu bins, chi-square %.1f, as large by chance %.3g\n", what,
-           settings[i].what, (unsigned long)copies * steps, (unsigned long)kept, (unsigned long)bins, chi,
-           tail);
+           settings[i].what, (unsigned long)copies * steps, (unsigned long)(kept.last - kept.first),
+           (unsigned long)bins, chi, tail);
     ck_assert(tail >= FALSE_ALARM);
     ref_close(&ref);
     free(q);
@@ -166,7 +190,7 @@ static float *best_of(const float *row, uint32_t vocab, uint32_t n)
  * choice. */
 START_TEST(draws_of_real_logits)
 {
-    static const size_t row[5] = { 0, 3, 6, 5, 14 };
+    static const size_t row[SETTINGS] = { 0, 3, 6, 5, 14, 0 };
     const uint32_t vocab = test_scaled("real logits", 2048, 512, 64);
     const uint32_t steps = test_scaled("steps of draws of real logits", 200, 2, 1);
     float *x = best_of(rocket + row[_i] * rocket_vocab, rocket_vocab, vocab);
@@ -178,7 +202,8 @@ END_TEST
 
 START_TEST(draws_of_random_logits)
 {
-    static const test_shape shape[5] = { SHAPE_NORMAL, SHAPE_TIES, SHAPE_MASKED, SHAPE_FLAT, SHAPE_NEGATIVE };
+    static const test_shape shape[SETTINGS] = { SHAPE_NORMAL, SHAPE_TIES,     SHAPE_MASKED,
+                                                SHAPE_FLAT,   SHAPE_NEGATIVE, SHAPE_NORMAL };
     const uint32_t vocab = test_scaled("random logits", 1000, 500, 65);
     const uint32_t steps = test_scaled("steps of draws of random logits", 40, 2, 1);
     float x[1000];
@@ -230,13 +255,11 @@ START_TEST(distribution_is_accurate)
     for (uint32_t r = 0; r < rows; r++) {
         const float *x = rocket + (size_t)r * rocket_vocab;
         double distance = 0.0;
-        uint32_t kept = 0;
         ref_row ref;
 
         host_filter(&p, 1, x, 1, vocab, CLSAMPLE_PROBABILITIES, prob);
-        ck_assert(ref_open(&ref, x, vocab));
-        kept = ref_filter(&ref, &p, true, 0.0).all;
-        ref_probabilities(&ref, &p, kept, q);
+        open_edited(&ref, &p, x, vocab);
+        ref_probabilities(&ref, &p, ref_exact(&ref, &p, true), q);
         for (uint32_t i = 0; i < vocab; i++)
             distance += fabs((double)prob[i] - q[i]) / 2.0;
         worst = fmax(worst, distance);
@@ -304,7 +327,8 @@ START_TEST(logprobs_are_accurate)
     for (uint32_t i = 0; i < copies; i++)
         memcpy(x + i * vocab, rocket, vocab * sizeof *x);
     host_filter(&p, 1, rocket, 1, vocab, CLSAMPLE_PROBABILITIES, prob);
-    ck_assert(ref_open(&ref, rocket, vocab));
+    open_edited(&ref, &p, rocket, vocab);
+    const ref_interval kept = ref_exact(&ref, &p, false);
     const clsample_logits in =
         logits_of(dev_upload(x, copies * vocab * sizeof *x), CLSAMPLE_F32, copies, vocab);
     for (p.step = 0; p.step < steps; p.step++) {
@@ -313,8 +337,9 @@ START_TEST(logprobs_are_accurate)
             const double got = (double)r[i].logprob, drawn = log((double)prob[r[i].token]);
 
             worst = fmax(worst, fabs(got - drawn));
-            worst_exact =
-                fmax(worst_exact, fabs(got - ref_logprob(&ref, &p, r[i].kept, (uint32_t)r[i].token)));
+            REQUIRE(r[i].kept == kept.last - kept.first, "%s: %lu kept", settings[_i].what,
+                    (unsigned long)r[i].kept);
+            worst_exact = fmax(worst_exact, fabs(got - ref_logprob(&ref, &p, kept, (uint32_t)r[i].token)));
         }
     }
     printf("log-probabilities, %s: off by %.3g, and %.3g from the exact ones\n", settings[_i].what, worst,
@@ -333,14 +358,14 @@ static Suite *make(void)
     TCase *draws = tcase_create("draws"), *accuracy = tcase_create("accuracy");
 
     tcase_add_unchecked_fixture(draws, load, unload);
-    tcase_add_loop_test(draws, draws_of_real_logits, 0, 5);
-    tcase_add_loop_test(draws, draws_of_random_logits, 0, 5);
+    tcase_add_loop_test(draws, draws_of_real_logits, 0, SETTINGS);
+    tcase_add_loop_test(draws, draws_of_random_logits, 0, SETTINGS);
     tcase_add_test(draws, fair_coin);
     suite_add_tcase(s, draws);
     tcase_add_unchecked_fixture(accuracy, load, unload);
-    tcase_add_loop_test(accuracy, distribution_is_accurate, 0, 5);
+    tcase_add_loop_test(accuracy, distribution_is_accurate, 0, SETTINGS);
     tcase_add_loop_test(accuracy, weights_are_accurate, 0, 7);
-    tcase_add_loop_test(accuracy, logprobs_are_accurate, 0, 5);
+    tcase_add_loop_test(accuracy, logprobs_are_accurate, 0, SETTINGS);
     suite_add_tcase(s, accuracy);
     return s;
 }

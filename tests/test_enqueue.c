@@ -144,18 +144,33 @@ END_TEST
 
 typedef struct flight {
     uint32_t rows, steps;
+    bool edits; /* others in each step */
+    clsample_bias bias[MOST_ROWS][2];
+    int32_t banned[MOST_ROWS];
     clsample_logits in;
     clsample_result *want, *got; /* [steps * rows] */
     cl_mem results;
 } flight;
 
-static void flight_params(const flight *f, uint32_t step, clsample_params *p)
+static void flight_edits(flight *f, uint32_t r, uint32_t step, clsample_params *p)
+{
+    f->bias[r][0] = (clsample_bias){ (int32_t)(step * 31 % VOCAB), 4.0f };
+    f->bias[r][1] = (clsample_bias){ (int32_t)(r * 17 % VOCAB), 0.5f + (float)step };
+    f->banned[r] = (int32_t)((step + r) % VOCAB);
+    p->bias = f->bias[r];
+    p->n_bias = 1 + (step + r) % 2;
+    p->banned = &f->banned[r];
+    p->n_banned = r % 2;
+}
+
+static void flight_params(flight *f, uint32_t step, clsample_params *p)
 {
     for (uint32_t r = 0; r < f->rows; r++) {
         p[r] = all_stages();
         p[r].step = step;
         p[r].stream = 100 * r;
         p[r].top_k = 20 + r;
+        if (f->edits) { flight_edits(f, r, step, &p[r]); }
     }
 }
 
@@ -192,20 +207,21 @@ static void flight_close(flight *f, const char *what)
 
 /* Many steps without a wait between them: the parameters change, and are the caller's again after each call.
  * Kind 0: in-order queue; 1: out-of-order; 2: two queues in turns; 3: a mix of parameters a row and a
- * batch's. */
+ * batch's. From 4 on the same with edits, which change too. */
 START_TEST(steps_in_flight)
 {
     cl_command_queue queues[2] = { dev.queue, dev.queue }, extra = NULL;
     cl_int error = CL_SUCCESS;
     clsample_params p[MOST_ROWS], batch = all_stages();
-    flight f;
+    const int kind = _i % 4;
+    flight f = { .edits = _i >= 4 };
 
-    if (_i == 1) { extra = dev_make_queue(true); }
-    if (_i == 2) { extra = clCreateCommandQueue(dev.context, dev.id, 0, &error); }
+    if (kind == 1) { extra = dev_make_queue(true); }
+    if (kind == 2) { extra = clCreateCommandQueue(dev.context, dev.id, 0, &error); }
     ck_cl(error);
-    if (_i == 1 && !extra) { return; }
+    if (kind == 1 && !extra) { return; }
     if (extra) { queues[1] = extra; }
-    if (_i == 1) { queues[0] = extra; }
+    if (kind == 1) { queues[0] = extra; }
     flight_open(&f, 5, test_scaled("steps_in_flight", 64, 16, 3));
     cl_mem other = dev_buffer(f.rows * sizeof *f.got);
     const clsample_output aside = results_at(other, 0);
@@ -215,7 +231,9 @@ START_TEST(steps_in_flight)
         flight_params(&f, s, p);
         ck_ok(clsample_enqueue(dev.ctx, queues[s % 2], p, f.rows, &f.in, &out, 0, NULL, NULL));
         memset(p, POISON, sizeof p);
-        if (_i == 3) {
+        memset(f.bias, POISON, sizeof f.bias);
+        memset(f.banned, POISON, sizeof f.banned);
+        if (kind == 3) {
             ck_ok(clsample_enqueue(dev.ctx, queues[s % 2], &batch, 1, &f.in, &aside, 0, NULL, NULL));
         }
     }
@@ -235,7 +253,7 @@ START_TEST(destroy_while_waiting)
     clsample_ctx *ctx = NULL;
     cl_int error = CL_SUCCESS;
     cl_event gate = clCreateUserEvent(dev.context, &error);
-    flight f;
+    flight f = { .edits = _i == 1 };
 
     ck_cl(error);
     ck_ok(clsample_create(dev.context, dev.id, &options, &ctx));
@@ -486,8 +504,8 @@ static Suite *make(void)
 
     tcase_add_loop_test(order, waits_for_the_list, 0, 4);
     tcase_add_loop_test(order, event_means_done, 0, 2);
-    tcase_add_loop_test(order, steps_in_flight, 0, 4);
-    tcase_add_test(order, destroy_while_waiting);
+    tcase_add_loop_test(order, steps_in_flight, 0, 8);
+    tcase_add_loop_test(order, destroy_while_waiting, 0, 2);
     tcase_add_test(order, two_threads);
     suite_add_tcase(s, order);
     tcase_add_test(same, blocking_like_enqueued);

@@ -5,6 +5,7 @@
 #include "common.h"
 #include "float_modes.h"
 #include "model.h"
+#include "programs.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -53,6 +54,9 @@ static uint64_t digest(uint64_t hash, const void *bytes, size_t size)
     return hash;
 }
 
+/* The same for programs of the samplers that came later. */
+#define REAL_PROGRAMS_DIGEST 0x65be7c1f38d3fe6dull
+
 START_TEST(real_rows)
 {
     uint32_t rows, vocab;
@@ -77,6 +81,36 @@ START_TEST(real_rows)
                       "the digest of the real rows is 0x%016llx instead of 0x%016llx",
                       (unsigned long long)hash, (unsigned long long)REAL_ROWS_DIGEST);
     free(got);
+    free(x);
+}
+END_TEST
+
+START_TEST(real_programs)
+{
+    enum { ROWS = 5 };
+    uint32_t rows, vocab;
+    float *x = npy_load("rocket_logits.npy", &rows, &vocab);
+    const uint32_t used = test_scaled("real rows of programs", ROWS, 1, 1);
+    const uint32_t sets = test_scaled("programs of real rows", PROGRAM_KNOWN, 4, 1);
+    clsample_result got[ROWS];
+    uint64_t hash = 0xcbf29ce484222325ull;
+    test_program program;
+
+    for (size_t set = 0; set < sets; set++) {
+        program_known(&program, set, vocab);
+        program.p.seed = 20261126;
+        host_draw(&program.p, 1, x, used, vocab, got);
+        for (uint32_t r = 0; r < used; r++) {
+            program.p.stream = r;
+            const clsample_result want = model_draw(x + (size_t)r * vocab, vocab, &program.p);
+            same(&got[r], &want, "real, program", r, set);
+        }
+        hash = digest(hash, got, used * sizeof *got);
+    }
+    if (used == ROWS && sets == PROGRAM_KNOWN)
+        ck_assert_msg(hash == REAL_PROGRAMS_DIGEST,
+                      "the digest of programs on the real rows is 0x%016llx instead of 0x%016llx",
+                      (unsigned long long)hash, (unsigned long long)REAL_PROGRAMS_DIGEST);
     free(x);
 }
 END_TEST
@@ -123,14 +157,19 @@ START_TEST(batch_and_dtype)
     const uint32_t rows = dtype == CLSAMPLE_BF16
                               ? test_scaled("rows of a batch in bfloat16", MOST_ROWS, MOST_ROWS, 6)
                               : MOST_ROWS;
+    /* Their kernels take llvmpipe half a minute each. */
+    const bool extras = dtype == CLSAMPLE_F32 || dev.speed != SPEED_SLOW;
     float *x = test_alloc(rows * vocab * sizeof *x);
+    test_program *programs = test_alloc(rows * sizeof *programs);
     clsample_params p[MOST_ROWS];
     clsample_result got[MOST_ROWS];
 
     for (uint32_t r = 0; r < rows; r++) {
         row_random(x + r * vocab, vocab, (test_shape)(r % SHAPE_COUNT), 777 + r);
-        p[r] = params_at(r % COUNT(setting), r % 4, r * 31, r);
+        program_known(&programs[r], r / 3 % PROGRAM_KNOWN, vocab);
+        p[r] = r % 3 == 1 && extras ? programs[r].p : params_at(r % COUNT(setting), r % 4, r * 31, r);
     }
+    if (!extras) printf("left out: programs of type %u (slow device)\n", (unsigned)dtype);
     void *stored = dtype_convert(x, rows * vocab, dtype);
     const cl_mem mem = dev_upload(stored, rows * vocab * dtype_size(dtype));
     const clsample_logits in = logits_of(mem, dtype, rows, vocab);
@@ -144,6 +183,7 @@ START_TEST(batch_and_dtype)
         same(&got[r], &want, "batch", r, r % COUNT(setting));
     }
     ck_cl(clReleaseMemObject(mem));
+    free(programs);
     free(stored);
     free(x);
 }
@@ -185,6 +225,9 @@ END_TEST
 START_TEST(callers_floats)
 {
     enum { VOCAB = 5003 };
+    static test_program programs[PROGRAM_KNOWN];
+    const uint32_t sets =
+        (uint32_t)COUNT(setting) + test_scaled("programs of callers_floats", PROGRAM_KNOWN, 2, 2);
     const clsample_options options = test_options();
     float *x = test_alloc(VOCAB * sizeof *x);
     clsample_ctx *ctx = NULL;
@@ -195,6 +238,8 @@ START_TEST(callers_floats)
         return;
     }
     row_random(x, VOCAB, SHAPE_PEAKY, 4242);
+    for (size_t i = 0; i < PROGRAM_KNOWN; i++)
+        program_known(&programs[i], i, VOCAB);
     float_mode_set((size_t)_i);
     const clsample_status st = clsample_create(dev.context, dev.id, &options, &ctx);
     float_mode_set(0);
@@ -203,8 +248,9 @@ START_TEST(callers_floats)
                float_mode[_i].name, clsample_last_error()->message);
     else
         ck_ok(st);
-    for (uint32_t set = 0; set < COUNT(setting); set++) {
-        const clsample_params p = params_at(set, set % 4, set * 7, set);
+    for (uint32_t set = 0; set < sets; set++) {
+        const clsample_params p =
+            set < COUNT(setting) ? params_at(set, set % 4, set * 7, set) : programs[set - COUNT(setting)].p;
         const clsample_result want = model_draw(x, VOCAB, &p);
         clsample_logits in = logits_of(NULL, CLSAMPLE_F32, 1, VOCAB);
         for (int other = 0; other < (ctx ? 2 : 1); other++) {
@@ -228,6 +274,7 @@ static Suite *exact_suite(void)
 
     tcase_set_timeout(recorded, 0);
     tcase_add_test(recorded, real_rows);
+    tcase_add_test(recorded, real_programs);
     tcase_add_loop_test(recorded, callers_floats, 0, (int)COUNT(float_mode));
     suite_add_tcase(suite, recorded);
     tcase_set_timeout(t, 0);

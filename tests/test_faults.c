@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { ROWS = 3, VOCAB = 1500, MOST = 4000 /* calls of one attempt */ };
+enum { ROWS = 3, VOCAB = 1500, LENGTH = 12, MOST = 4000 /* calls of one attempt */ };
 
 /* What an attempt works with. */
 typedef struct scene {
@@ -26,6 +26,9 @@ typedef struct scene {
     unsigned turn;
     clsample_params params[ROWS];
     uint32_t n_params;
+    clsample_bias bias[ROWS][2];
+    int32_t banned[ROWS];
+    bool changing; /* the biases are others in each call */
     clsample_logits in;
     clsample_output out;
     cl_mem masked;
@@ -34,6 +37,8 @@ typedef struct scene {
     clsample_recording *recording;
     uint64_t step; /* of the recording's next repetition */
     int before[FAULT_KINDS];
+    int32_t text[ROWS - 1][LENGTH]; /* what is generated, once that is known */
+    bool text_is_known;
     const char *wrong; /* what an attempt that went well got wrong */
 } scene;
 
@@ -77,28 +82,15 @@ static clsample_params row_params(const scene *s, uint32_t r, uint64_t step)
     return p;
 }
 
-/* Rows that fall back are drawn without filters. */
-static clsample_result wanted(const scene *s, uint32_t r, uint64_t step)
-{
-    clsample_params p = row_params(s, r, step);
-    clsample_result want = model_draw(x[0] + r * VOCAB, VOCAB, &p);
-
-    if (want.status != CLSAMPLE_ROW_NO_TOKEN || !s->in.fallback) return want;
-    p.min_p = 0.0f;
-    p.top_k = 0;
-    p.top_p = 1.0f;
-    want = model_draw(x[1] + r * VOCAB, VOCAB, &p);
-    want.status = CLSAMPLE_ROW_FALLBACK;
-    return want;
-}
-
 static void check_results(scene *s, uint64_t step)
 {
     clsample_result got[ROWS];
 
     dev_download(results_mem, 0, got, sizeof got);
     for (uint32_t r = 0; r < ROWS; r++) {
-        const clsample_result want = wanted(s, r, step);
+        const clsample_params p = row_params(s, r, step);
+        const float *fallback = s->in.fallback ? x[1] + r * VOCAB : NULL;
+        const clsample_result want = model_draw_fallback(x[0] + r * VOCAB, fallback, VOCAB, &p);
         if (memcmp(&got[r], &want, sizeof want) != 0) s->wrong = "a row differs from the model";
     }
     dev_poison(results_mem, sizeof got);
@@ -117,6 +109,13 @@ static cl_command_queue next_queue(scene *s)
     return s->queues[s->queues[1] ? s->turn++ % 2 : 0];
 }
 
+/* Others than in the call before, where the scene wants that. */
+static void change_biases(scene *s)
+{
+    for (uint32_t r = 0; s->changing && r < ROWS; r++)
+        s->bias[r][0].add = s->bias[r][0].add > 0.0f ? -0.25f : 4.0f;
+}
+
 /* Wait for a command and give its event back. */
 static void await(cl_event event)
 {
@@ -128,9 +127,10 @@ static void await(cl_event event)
 static clsample_status enqueue(scene *s)
 {
     cl_event done = NULL;
+
+    change_biases(s);
     const clsample_status st = clsample_enqueue(s->ctx, next_queue(s), s->params, s->n_params, &s->in,
                                                 &s->out, COUNT(s->ready), s->ready, &done);
-
     if ((st == CLSAMPLE_OK) != (done != NULL)) s->wrong = "an event without success, or none with it";
     if (st != CLSAMPLE_OK) return st;
     await(done);
@@ -190,6 +190,7 @@ static clsample_status two_pending(scene *s)
     for (int i = 0; i < 2 && st == CLSAMPLE_OK; i++) {
         const cl_uint n = i ? COUNT(s->ready) : 1;
         const cl_event *list = i ? s->ready : &gate;
+        if (!s->recording) change_biases(s);
         st = s->recording
                  ? clsample_replay(s->recording, n, list, NULL)
                  : clsample_enqueue(s->ctx, queue[i], s->params, s->n_params, &s->in, &s->out, n, list, NULL);
@@ -255,30 +256,28 @@ static int model(void *user, const clsample_model_step *step)
 static clsample_status generate(scene *s)
 {
     static const int32_t prompts[ROWS - 1][2] = { { 1, 2 }, { 3, 9 } }, eos = 9;
-    static int32_t want[ROWS - 1][12];
-    static bool known;
     clsample_generation g = CLSAMPLE_GENERATION_INIT;
     clsample_texts texts = CLSAMPLE_TEXTS_INIT;
-    int32_t got[ROWS - 1][12];
+    int32_t got[ROWS - 1][LENGTH];
 
     g.model = model;
     g.vocab = VOCAB;
     g.prompts = ROWS - 1; /* of which the second ends before it begins */
     g.ids = prompts[0];
     g.ids_stride = 2;
-    g.max_length = 12;
+    g.max_length = LENGTH;
     g.min_tokens = 2;
     g.n_eos = 1;
     g.eos = &eos;
     g.check_every = 3;
     g.params = s->params;
     texts.ids = got[0];
-    texts.stride = 12;
+    texts.stride = LENGTH;
     const clsample_status st = clsample_generate(s->ctx, s->queues[0], &g, &texts);
     if (st != CLSAMPLE_OK) return st;
-    if (!known) memcpy(want, got, sizeof want);
-    known = true;
-    if (memcmp(want, got, sizeof want) != 0) s->wrong = "another text";
+    if (!s->text_is_known) memcpy(s->text, got, sizeof got);
+    s->text_is_known = true;
+    if (memcmp(s->text, got, sizeof got) != 0) s->wrong = "another text";
     return st;
 }
 
@@ -295,7 +294,7 @@ static clsample_status first_calls(scene *s)
     own.ctx = NULL;
     clsample_status st = clsample_create(dev.context, dev.id, &s->options, &own.ctx);
     if ((st == CLSAMPLE_OK) != (own.ctx != NULL)) s->wrong = "a context without success, or none with it";
-    if (st == CLSAMPLE_OK) st = clsample_reserve(own.ctx, CLSAMPLE_F32, ROWS, VOCAB);
+    if (st == CLSAMPLE_OK) st = clsample_prepare(own.ctx, own.params, own.n_params, &own.in);
     if (st == CLSAMPLE_OK) st = enqueue(&own);
     if (st == CLSAMPLE_OK) st = clsample_set_scratch(own.ctx, scratch, 0, size);
     if (st == CLSAMPLE_OK) st = filter(&own);
@@ -450,6 +449,23 @@ static void sweep(scene *s, attempt try, const char *what, fault_plan plan, unsi
 }
 
 enum { OUT_OF_ORDER = 1, TWO_LAUNCHES = 2, FALLBACK = 4, OWN_PARAMS = 8, TWO_QUEUES = 16, CONFIGS = 32 };
+enum { EDITS = 32 }; /* and all that needs kernels of its own */
+
+static void add_edits(scene *s)
+{
+    for (uint32_t r = 0; r < ROWS; r++) {
+        clsample_params *p = &s->params[r];
+        s->bias[r][0] = (clsample_bias){ 700, 4.0f };
+        s->bias[r][1] = (clsample_bias){ 3 + (int32_t)r, -INFINITY };
+        s->banned[r] = 1499;
+        p->bias = s->bias[r];
+        p->n_bias = 1 + r % 2;
+        p->banned = &s->banned[r];
+        p->n_banned = 1;
+        p->typical_p = 0.9f;
+        p->top_n_sigma = 2.0f;
+    }
+}
 
 /* A context and a call as the bits of `config` say; false if the device has no such queue. */
 static bool open_scene(scene *s, int config)
@@ -469,6 +485,7 @@ static bool open_scene(scene *s, int config)
         s->params[r].seed = 7;
         s->params[r].stream = r;
     }
+    if (config & EDITS) add_edits(s);
     s->in = logits_of(mem[0], CLSAMPLE_F32, ROWS, VOCAB);
     if (config & FALLBACK) s->in.fallback = mem[1];
     s->out = (clsample_output)CLSAMPLE_OUTPUT_INIT;
@@ -514,6 +531,31 @@ START_TEST(steps)
         drop_recording(&s);
     }
     sweep(&s, two_pending, "enqueue behind another", all, 0);
+    close_scene(&s);
+}
+END_TEST
+
+static const int edited[] = { EDITS | OUT_OF_ORDER | TWO_LAUNCHES, EDITS | FALLBACK | OWN_PARAMS,
+                              EDITS | TWO_QUEUES, EDITS | (CONFIGS - 1) };
+
+START_TEST(edits)
+{
+    clsample_bias first[ROWS][2];
+    static scene s;
+
+    if (!open_scene(&s, edited[_i])) return;
+    sweep(&s, filter, "filter with edits", all, 0);
+    memcpy(first, s.bias, sizeof first);
+    s.changing = true;
+    sweep(&s, enqueue, "enqueue with edits", all, 0);
+    sweep(&s, two_pending, "enqueue behind one with other edits", all, 0);
+    if (!(edited[_i] & TWO_QUEUES)) {
+        sweep(&s, record, "record with edits", all, 0);
+        s.changing = false;
+        memcpy(s.bias, first, sizeof first); /* which the filter's output is of */
+        sweep(&s, generate, "generate with edits", (fault_plan){ .visits = 1 }, 0);
+        sweep(&s, first_calls, "create and prepare", (fault_plan){ .visits = 1, .file = "src/edits.c" }, 3);
+    }
     close_scene(&s);
 }
 END_TEST
@@ -572,6 +614,7 @@ static Suite *faults_suite(void)
     tcase_set_timeout(t, 0); /* ctest has one */
     tcase_add_unchecked_fixture(t, make_rows, release_rows);
     tcase_add_loop_test(t, steps, 0, CONFIGS);
+    tcase_add_loop_test(t, edits, 0, (int)COUNT(edited));
     tcase_add_test(t, blocking_calls);
     tcase_add_loop_test(t, texts, 0, 2);
     tcase_add_test(t, every_site); /* the last */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The filters: known answers, what published implementations keep, and random rows against the reference. */
 #include "common.h"
-#include "reference.h"
+#include "comparing.h"
 
 #include <float.h>
 #include <math.h>
@@ -11,9 +11,6 @@
 
 static golden_case *golden;
 static size_t n_golden;
-static struct {
-    uint32_t exact, open; /* rows whose set was certain, and with a boundary nearer than REF_SLACK */
-} seen;
 
 static void load(void)
 {
@@ -23,155 +20,7 @@ static void load(void)
 static void unload(void)
 {
     golden_free(golden, n_golden);
-    printf("rows compared exactly: %lu; within bounds, a boundary being closer than %g: %lu\n",
-           (unsigned long)seen.exact, REF_SLACK, (unsigned long)seen.open);
-}
-
-/* ---- Comparing ---- */
-
-static uint32_t count_kept(const float *masked, uint32_t vocab)
-{
-    uint32_t n = 0;
-
-    for (uint32_t i = 0; i < vocab; i++)
-        n += masked[i] != -INFINITY;
-    return n;
-}
-
-static void check_ids(const float *masked, uint32_t vocab, const id_set *want, const char *name,
-                      const char *what)
-{
-    if (!want->present) { return; }
-    ck_assert_msg(count_kept(masked, vocab) == want->count, "%s %s: %lu kept instead of %lu", name, what,
-                  (unsigned long)count_kept(masked, vocab), (unsigned long)want->count);
-    for (uint32_t i = 0; i < want->count; i++)
-        REQUIRE(masked[want->ids[i]] != -INFINITY, "%s %s: %d is missing", name, what, (int)want->ids[i]);
-}
-
-/* The kept tokens are the first of the reference's order, and no fewer or more than the bounds allow. */
-static void check_kept(const ref_row *row, const float *masked, uint32_t low, uint32_t high, const char *what)
-{
-    const uint32_t n = count_kept(masked, row->vocab);
-
-    ck_assert_msg(n >= low && n <= high, "%s: %lu kept instead of %lu to %lu", what, (unsigned long)n,
-                  (unsigned long)low, (unsigned long)high);
-    for (uint32_t i = 0; i < n; i++)
-        REQUIRE(masked[row->order[i]] != -INFINITY, "%s: %lu, the %luth best, is missing", what,
-                (unsigned long)row->order[i], (unsigned long)i);
-}
-
-/* `quotient` of x, which is finite if x is. */
-static float largest_finite(float x, float quotient)
-{
-    return isfinite(x) && isinf(quotient) ? copysignf(FLT_MAX, quotient) : quotient;
-}
-
-/* Is y the float nearest to x / temperature, to the bit? Where a device that flushes denormals meets one, in
- * the quotient or in the remainder of so small an x, the last bit or a value of denormal size may be lost. */
-static bool is_quotient(float y, float x, float temperature)
-{
-    const float want = largest_finite(x, x / temperature);
-    const double error = fabs((double)y - (double)want);
-
-    if (temperature == 1.0f || (fabsf(x) >= 0x1p-100f && fabsf(want) >= 0x1p-126f))
-        return memcmp(&want, &y, sizeof want) == 0;
-    return error <= fabs((double)want) * 0x1p-23 || error < 0x1p-125;
-}
-
-/* Kept logits are x / temperature; greedy leaves them unscaled (temperature 1). */
-static void check_values(const float *x, const float *masked, uint32_t vocab, float temperature,
-                         const char *what)
-{
-    for (uint32_t i = 0; i < vocab; i++) {
-        if (masked[i] == -INFINITY) { continue; }
-        REQUIRE(is_quotient(masked[i], x[i], temperature), "%s: logit %lu is %a instead of %a / %a = %a",
-                what, (unsigned long)i, (double)masked[i], (double)x[i], (double)temperature,
-                (double)(x[i] / temperature));
-    }
-}
-
-/* A probability may lose REF_UNIT of the largest, and win REF_SLACK of itself through the sum (see
- * reference.h). */
-static void check_probabilities(const ref_row *row, const clsample_params *params, uint32_t kept,
-                                const float *p, const char *what)
-{
-    double *want = test_alloc(row->vocab * sizeof *want), sum = 0.0;
-
-    ref_probabilities(row, params, kept, want);
-    for (uint32_t i = 0; i < row->vocab; i++) {
-        const double got = (double)p[i], error = fabs(got - want[i]);
-
-        sum += got;
-        REQUIRE(error <= want[i] * REF_SLACK + want[row->order[0]] * REF_UNIT,
-                "%s: probability of %lu is %.9g instead of %.9g", what, (unsigned long)i, got, want[i]);
-        REQUIRE(want[i] > 0.0 || got == 0.0, "%s: %lu has a probability: %g", what, (unsigned long)i, got);
-    }
-    /* Each is rounded to 24 bits. */
-    ck_assert_msg(fabs(sum - 1.0) < 1e-6, "%s: the probabilities add up to %.9g", what, sum);
-    free(want);
-}
-
-/* A draw agrees with the set: its size, its token, its log-probability. */
-static void check_result(const ref_row *row, const clsample_params *params, uint32_t kept,
-                         const clsample_result *got, const float *masked, const char *what)
-{
-    ck_assert_msg(got->status == CLSAMPLE_ROW_OK, "%s: status %s", what,
-                  clsample_row_status_name(got->status));
-    ck_assert_msg(got->kept == kept, "%s: %lu kept by the draw, %lu by the filter", what,
-                  (unsigned long)got->kept, (unsigned long)kept);
-    ck_assert_msg(got->token >= 0 && (uint32_t)got->token < row->vocab && masked[got->token] != -INFINITY,
-                  "%s: drew %d, which is not kept", what, (int)got->token);
-
-    /* A rare token's weight lost up to REF_UNIT of the largest one's. */
-    const double want = ref_logprob(row, params, kept, (uint32_t)got->token);
-    const double best = ref_logprob(row, params, kept, row->order[0]);
-    const double allowed = REF_SLACK + 2.0 * exp(best - want) * REF_UNIT - want * 1e-7;
-    ck_assert_msg(fabs((double)got->logprob - want) <= allowed, "%s: logprob %.9g instead of %.9g", what,
-                  (double)got->logprob, want);
-}
-
-typedef struct outcome {
-    float *masked, *p; /* [rows * vocab] */
-    clsample_result *results;
-} outcome;
-
-static outcome run_rows(const clsample_params *params, const float *x, uint32_t rows, uint32_t vocab)
-{
-    const size_t n = (size_t)rows * vocab;
-    const outcome o = { test_alloc(n * sizeof *o.masked), test_alloc(n * sizeof *o.p),
-                        test_alloc(rows * sizeof *o.results) };
-
-    host_filter(params, rows, x, rows, vocab, CLSAMPLE_MASKED_LOGITS, o.masked);
-    host_filter(params, rows, x, rows, vocab, CLSAMPLE_PROBABILITIES, o.p);
-    host_draw(params, rows, x, rows, vocab, o.results);
-    return o;
-}
-
-static void outcome_free(outcome *o)
-{
-    free(o->masked);
-    free(o->p);
-    free(o->results);
-}
-
-/* One row of an outcome against the reference. `params` must not be greedy, or have the seed rules' min_p 1,
- * which a draw and the filter alone treat differently. */
-static void check_row(const float *x, uint32_t vocab, const clsample_params *params, const outcome *o,
-                      size_t row, const char *what)
-{
-    const float *masked = o->masked + row * vocab;
-    const uint32_t kept = count_kept(masked, vocab);
-    ref_row ref;
-
-    ck_assert(ref_open(&ref, x, vocab));
-    const uint32_t low = ref_filter(&ref, params, true, -REF_SLACK).all;
-    const uint32_t high = ref_filter(&ref, params, true, REF_SLACK).all;
-    *(low == high ? &seen.exact : &seen.open) += 1;
-    check_kept(&ref, masked, low, high, what);
-    check_values(x, masked, vocab, params->temperature, what);
-    check_probabilities(&ref, params, kept, o->p + row * vocab, what);
-    check_result(&ref, params, kept, &o->results[row], masked, what);
-    ref_close(&ref);
+    print_seen();
 }
 
 /* ---- Known answers ---- */

@@ -5,6 +5,7 @@
  * Environment: CLSAMPLE_TEST_FORMS, names of `forms` between commas; unset = all. */
 #include "common.h"
 #include "model.h"
+#include "programs.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -65,37 +66,41 @@ static clsample_ctx *open_form(int form)
     return ctx;
 }
 
-/* A row of this kind, with one of the settings, in scratch memory in which nothing is of any use. False if
- * the device cannot do rows of this size. */
-static bool check_draw(clsample_ctx *ctx, int form, const float *x, uint32_t vocab, const char *kind,
-                       const test_setting *set, uint32_t rules)
+/* A row of this kind, with these parameters, in scratch memory in which nothing is of any use. False if the
+ * device cannot do rows of this size. */
+static bool check_params(clsample_ctx *ctx, int form, const float *x, uint32_t vocab, const char *kind,
+                         const clsample_params *p)
 {
     const size_t size = clsample_scratch_size(1, vocab);
     const cl_mem scratch = dev_buffer(size);
     clsample_logits in = logits_of(NULL, CLSAMPLE_F32, 1, vocab);
-    clsample_params p = params_of(set->temperature, set->min_p, set->top_k, set->top_p, rules);
     clsample_result got;
 
-    p.seed = vocab;
-    p.step = rules;
     dev_poison(scratch, size);
     ck_ok(clsample_set_scratch(ctx, scratch, 0, size));
-    const bool done = clsample_sample(ctx, &p, 1, &in, x, &got) == CLSAMPLE_OK;
+    const bool done = clsample_sample(ctx, p, 1, &in, x, &got) == CLSAMPLE_OK;
     ck_ok(clsample_set_scratch(ctx, NULL, 0, 0));
     ck_cl(clReleaseMemObject(scratch));
     if (!done && clsample_last_error()->status == CLSAMPLE_E_DEVICE)
         return false; /* its loops are too short */
     REQUIRE(done, "%s: %s", forms[form].name, clsample_last_error()->message);
-    const clsample_result want = model_draw(x, vocab, &p);
-    REQUIRE(
-        memcmp(&got, &want, sizeof got) == 0,
-        "%s, %s row of %u, T %g min_p %g top_k %u top_p %g rules %u: token %d status %u logprob %a kept %u "
-        "instead of %d %u %a %u",
-        forms[form].name, kind, (unsigned)vocab, (double)p.temperature, (double)p.min_p, (unsigned)p.top_k,
-        (double)p.top_p, (unsigned)rules, (int)got.token, (unsigned)got.status, (double)got.logprob,
-        (unsigned)got.kept, (int)want.token, (unsigned)want.status, (double)want.logprob,
-        (unsigned)want.kept);
+    const clsample_result want = model_draw(x, vocab, p);
+    REQUIRE(memcmp(&got, &want, sizeof got) == 0,
+            "%s, %s row of %u, %s: token %d status %u logprob %a kept %u instead of %d %u %a %u",
+            forms[form].name, kind, (unsigned)vocab, program_text(p), (int)got.token, (unsigned)got.status,
+            (double)got.logprob, (unsigned)got.kept, (int)want.token, (unsigned)want.status,
+            (double)want.logprob, (unsigned)want.kept);
     return true;
+}
+
+static bool check_draw(clsample_ctx *ctx, int form, const float *x, uint32_t vocab, const char *kind,
+                       const test_setting *set, uint32_t rules)
+{
+    clsample_params p = params_of(set->temperature, set->min_p, set->top_k, set->top_p, rules);
+
+    p.seed = vocab;
+    p.step = rules;
+    return check_params(ctx, form, x, vocab, kind, &p);
 }
 
 /* One row of this size and shape, for each of some settings. */
@@ -130,6 +135,102 @@ START_TEST(every_form)
         }
     }
     clsample_destroy(ctx);
+}
+END_TEST
+
+/* Programs of the samplers that came later, which need kernels of their own: known ones, then at random. */
+static bool check_programs(clsample_ctx *ctx, int form, uint32_t vocab, test_shape shape, uint32_t count)
+{
+    float *x = test_alloc(vocab * sizeof *x);
+    test_rng r = { 5000 + 10 * (uint64_t)vocab + shape };
+    test_program program;
+    bool fits = true;
+
+    row_random(x, vocab, shape, rng_next(&r));
+    for (uint32_t i = 0; fits && i < count; i++) {
+        if (i % 2)
+            program_random(&program, &r, vocab);
+        else
+            program_known(&program, (shape + 3 * i + vocab) % PROGRAM_KNOWN, vocab);
+        fits = check_params(ctx, form, x, vocab, shape_name(shape), &program.p);
+    }
+    free(x);
+    return fits;
+}
+
+START_TEST(every_form_and_program)
+{
+    static const uint32_t size[] = { 257, 1, 1000, 2049, 64, 255, 2048, 40000 };
+    const uint32_t sizes = test_scaled("sizes of every_form_and_program", COUNT(size), 4, 1);
+    const uint32_t shapes = test_scaled("shapes of every_form_and_program", 4, 3, 2);
+    const uint32_t count = test_scaled("programs of every_form_and_program", 4, 1, 1);
+
+    if (!is_wanted(forms[_i].name)) return;
+    clsample_ctx *ctx = open_form(_i);
+    for (uint32_t s = 0; s < sizes; s++) {
+        for (uint32_t i = 0; i < shapes; i++) {
+            const test_shape shape = (test_shape)((i + s + (uint32_t)_i) % SHAPE_COUNT);
+            if (check_programs(ctx, _i, size[s], shape, count)) continue;
+            printf("left out: %s with %u logits (%s)\n", forms[_i].name, (unsigned)size[s],
+                   clsample_last_error()->message);
+            break;
+        }
+    }
+    clsample_destroy(ctx);
+}
+END_TEST
+
+/* Rows with programs of their own, of which some fall back, through the calls on buffers: what is drawn, and
+ * with a null output what is kept. */
+static void check_batch(const char *form, uint32_t vocab)
+{
+    enum { ROWS = 6 };
+    float *x = test_alloc(2 * ROWS * vocab * sizeof *x), *other = x + ROWS * vocab;
+    float *masked = test_alloc(ROWS * vocab * sizeof *masked);
+    bool *kept = test_alloc(vocab * sizeof *kept);
+    test_program *programs = test_alloc(ROWS * sizeof *programs);
+    clsample_params p[ROWS];
+    clsample_result got[ROWS];
+
+    for (uint32_t r = 0; r < ROWS; r++) {
+        row_random(x + r * vocab, vocab, (test_shape)(r % SHAPE_COUNT), 70 + r);
+        row_random(other + r * vocab, vocab, SHAPE_NORMAL, 80 + r);
+        for (uint32_t i = 0; i < vocab && r % 3 == 1; i++)
+            x[r * vocab + i] = -INFINITY;
+        program_known(&programs[r], 2 * r + r / 3, vocab);
+        p[r] = programs[r].p;
+    }
+    clsample_logits in = logits_of(dev_upload(x, ROWS * vocab * sizeof *x), CLSAMPLE_F32, ROWS, vocab);
+    in.fallback = dev_upload(other, ROWS * vocab * sizeof *other);
+    dev_draw(p, ROWS, &in, got);
+    dev_filter(p, ROWS, &in, CLSAMPLE_MASKED_LOGITS, masked);
+    for (uint32_t r = 0; r < ROWS; r++) {
+        const clsample_result want = model_draw_fallback(x + r * vocab, other + r * vocab, vocab, &p[r]);
+        REQUIRE(memcmp(&got[r], &want, sizeof want) == 0, "%s, row %u: token %d kept %u instead of %d %u",
+                form, (unsigned)r, (int)got[r].token, (unsigned)got[r].kept, (int)want.token,
+                (unsigned)want.kept);
+        model_keep(x + r * vocab, vocab, &p[r], kept);
+        for (uint32_t i = 0; i < vocab && want.status != CLSAMPLE_ROW_FALLBACK; i++)
+            REQUIRE((masked[r * vocab + i] != -INFINITY) == kept[i], "%s, row %u: token %u", form,
+                    (unsigned)r, (unsigned)i);
+    }
+    ck_cl(clReleaseMemObject(in.mem));
+    ck_cl(clReleaseMemObject(in.fallback));
+    free(programs);
+    free(kept);
+    free(masked);
+    free(x);
+}
+
+START_TEST(batch_in_every_form)
+{
+    clsample_ctx *const own = dev.ctx;
+
+    if (!is_wanted(forms[_i].name)) return;
+    dev.ctx = open_form(_i);
+    check_batch(forms[_i].name, test_scaled("logits of batch_in_every_form", 3001, 601, 301));
+    clsample_destroy(dev.ctx);
+    dev.ctx = own;
 }
 END_TEST
 
@@ -288,6 +389,8 @@ static Suite *forms_suite(void)
 
     tcase_set_timeout(t, 0);
     tcase_add_loop_test(t, every_form, 0, (int)COUNT(forms));
+    tcase_add_loop_test(t, every_form_and_program, 0, (int)COUNT(forms));
+    tcase_add_loop_test(t, batch_in_every_form, 0, (int)COUNT(forms));
     tcase_add_loop_test(t, wrong_guesses, 0, (int)COUNT(forms));
     tcase_add_loop_test(t, bare_draw_reads_little, 0, 2);
     suite_add_tcase(suite, t);

@@ -306,7 +306,11 @@ static const uint32_t lengths8[8] = { 1, 2, 3, 4, 1, 2, 2, 4 };
 static const int32_t ends8[] = { 21, 30 }, stops8[] = { 5, 17, 17, 4 };
 static const uint32_t stop_lengths8[] = { 1, 2, 1 };
 
-/* Everything at once: lengths, parameters, seeds, two ends of text, stop sequences, min_tokens. */
+/* Both ends of text among them, and a token twice. */
+static const clsample_bias bias8[] = { { 3, 2.5f }, { 21, 3.0f }, { 3, -0.5f }, { 30, -INFINITY } };
+static const int32_t banned8[] = { 11, 3, 25 };
+
+/* Everything at once: lengths, parameters, seeds, edits, two ends of text, stop sequences, min_tokens. */
 static clsample_generation mixed(mock *m, uint32_t prompts, clsample_params p[8])
 {
     clsample_generation g = generation_of(m, VOCAB, prompts8[0], prompts, 4);
@@ -316,6 +320,12 @@ static clsample_generation mixed(mock *m, uint32_t prompts, clsample_params p[8]
         p[i].seed = 100 + i;
         p[i].step = 5 * i;
         p[i].flags = i == 5 ? CLSAMPLE_GREEDY : 0;
+        p[i].bias = bias8;
+        p[i].n_bias = i % 3 == 1 ? COUNT(bias8) : 0;
+        p[i].banned = banned8;
+        p[i].n_banned = i % 4 == 1 ? COUNT(banned8) : 0;
+        p[i].typical_p = i == 2 ? 0.9f : 1;
+        p[i].top_n_sigma = i == 3 ? 1.5f : 0;
     }
     g.lengths = lengths8;
     g.params = p;
@@ -718,6 +728,14 @@ static void wrong_stop(clsample_generation *g)
     g->stop_lengths = &one;
     g->stop_ids = &wrong_id;
 }
+static void wrong_bias(clsample_generation *g)
+{
+    static const clsample_bias bias = { 10, 1.0f };
+    static clsample_params p = CLSAMPLE_PARAMS_INIT;
+    p.bias = &bias;
+    p.n_bias = 1;
+    g->params = &p;
+}
 static void many_stops(clsample_generation *g)
 {
     static const uint32_t many = 65536;
@@ -752,6 +770,7 @@ static const struct {
     { no_stops, CLSAMPLE_E_ARGUMENT, "generation.stop_lengths is NULL, but there are 1 stop sequences" },
     { empty_stop, CLSAMPLE_E_ARGUMENT, "generation.stop_lengths[0] is 0; it must be at least 1" },
     { wrong_stop, CLSAMPLE_E_ARGUMENT, "generation.stop_ids[0] is 10; it must be a token, 0 to 9" },
+    { wrong_bias, CLSAMPLE_E_ARGUMENT, "params[0].bias[0].id is 10; it must be a token, 0 to 9" },
     { many_stops, CLSAMPLE_E_ARGUMENT, "have 65536 tokens; at most 65536 are allowed" },
 };
 

@@ -5,9 +5,9 @@
  * Environment: CLSAMPLE_TEST_LONG  set: look at the logarithm of every float */
 #include "common.h"
 #include "float_modes.h"
-#include "internal.h"
+#include "samplers.h"
 
-#include "../cl/check_case.h"
+#include "../cl/shared/check_case.h"
 #include "../src/real.c" /* for the bits that a logarithm is rounded from */
 
 #include <stdio.h>
@@ -15,10 +15,13 @@
 #include <string.h>
 
 /* FNV-1a over what every_mode works out. Those of plans and logarithms are what a model in Python has, with
- * fractions for the doubles and mpmath for the logarithms; that of words is what the same text gives with
- * glibc's fmaf. A change of one breaks the promise, as in test_exact.c. */
+ * fractions for the doubles and mpmath for the logarithms; those of words are what the same text gives with
+ * glibc's fmaf; that of programs was recorded when there were such. A change of one breaks the promise, as in
+ * test_exact.c. */
 #define PLANS_DIGEST 0x1b90542235165793ull
+#define PROGRAMS_DIGEST 0x9a96497dd46ce1ecull
 #define WORDS_DIGEST 0xaf050e660e93ac3cull
+#define MORE_WORDS_DIGEST 0x7fa6b1be3fdf7e95ull
 #define LOGS_DIGEST 0x584e42adf01f4cdaull
 
 static uint64_t random_bits(uint64_t *state)
@@ -340,16 +343,24 @@ END_TEST
 
 /* ---- Random numbers ---- */
 
-/* The known answers published with Random123: the first two words of four. */
+/* The known answers published with Random123: of the four words that it gives, two are used. */
 START_TEST(philox)
 {
-    const uint32_t f = 0xffffffffu;
+    FILE *f = data_open("philox.txt");
+    char line[256];
+    int known = 0;
 
-    ck_assert_uint_eq(cls_philox(0, 0, 0, 0, 0, 0), 0xe169c58d6627e8d5u);
-    ck_assert_uint_eq(cls_philox(f, f, f, f, f, f), 0x41c83b0e408f276du);
-    ck_assert_uint_eq(
-        cls_philox(0x243f6a88u, 0x85a308d3u, 0x13198a2eu, 0x03707344u, 0xa4093822u, 0x299f31d0u),
-        0x94fdccebd16cfe09u);
+    while (fgets(line, sizeof line, f)) {
+        unsigned c[4], k[2], want[4];
+        if (line[0] == '#') continue;
+        ck_assert_int_eq(sscanf(line, "%x %x %x %x %x %x %x %x %x %x", &c[0], &c[1], &c[2], &c[3], &k[0],
+                                &k[1], &want[0], &want[1], &want[2], &want[3]),
+                         10);
+        ck_assert_uint_eq(cls_philox(c[0], c[1], c[2], c[3], k[0], k[1]), (uint64_t)want[1] << 32 | want[0]);
+        known++;
+    }
+    fclose(f);
+    ck_assert_int_eq(known, 3);
     ck_assert_uint_eq(cls_random(0, 0, 0, 0, 0), 0xe169c58d6627e8d5u);
     ck_assert_uint_eq(cls_random(1, 2, 3, 4, 5), cls_philox(3, 4, 5, 0, 1, 2));
 }
@@ -363,51 +374,194 @@ static float fraction(uint32_t a, uint32_t b)
     return cls_real_float(cls_real_quotient(normal(a, 0, false), normal(b, 0, false)));
 }
 
-/* Parameters of every size, denormals too; what a plan makes of them. */
+/* A plan as 0.1.0 had it, when there were four filters, each in a place of its own. PLANS_DIGEST is that of
+ * these, made out of today's ops. */
+typedef struct plan_1 {
+    uint32_t flags, top_k, top_p_lo, top_p_hi, seed_lo, seed_hi, step_lo, step_hi, stream;
+    float min_p_hi, min_p_lo, band;
+    cls_scale filter, draw;
+    float temperature, inverse;
+} plan_1;
+enum {
+    GREEDY = 1,
+    MIN_P = 2,
+    MIN_P_LATE = 4,
+    MIN_P_BAND = 8,
+    TOP_K = 16,
+    TOP_K_EXACT = 32,
+    TOP_P = 64,
+    TOP_P_INCLUSIVE = 128,
+    SUMS = 256,
+    TWO_SCALES = 512
+};
+
+/* Its band was there whether it was used or not: the temperature in force at min-p, times 1e-9. */
+static float band_1(const clsample_params *p)
+{
+    const cls_real least = cls_clamped_temperature(0.0f);
+    const cls_real in_force =
+        p->rules == CLSAMPLE_RULES_LLAMA_CPP ? cls_real_of(1.0f) : cls_clamped_temperature(p->temperature);
+    return cls_real_float(cls_real_rounded(cls_real_product(in_force, least), 53));
+}
+
+static void take_op(const clsample_params *p, cls_op op, plan_1 *old)
+{
+    const bool late = p->rules == CLSAMPLE_RULES_TRANSFORMERS || p->rules == CLSAMPLE_RULES_LLAMA_CPP;
+
+    if (op.code == CLS_OP_MARGIN || op.code == CLS_OP_BAND) {
+        old->flags |= MIN_P | (late ? MIN_P_LATE : 0u) | (op.code == CLS_OP_BAND ? MIN_P_BAND : 0u);
+        old->min_p_hi = cls_float_of(op.arg[0]);
+        old->min_p_lo = cls_float_of(op.arg[1]);
+        old->band = band_1(p);
+        ck_assert(op.arg[2] == (op.code == CLS_OP_BAND ? cls_bits_of(old->band) : 0));
+    } else if (op.code == CLS_OP_COUNT) {
+        old->flags |= TOP_K | (op.arg[1] ? TOP_K_EXACT : 0u);
+        old->top_k = op.arg[0];
+    } else if (op.code == CLS_OP_MASS) {
+        old->flags |= TOP_P | (op.arg[2] ? TOP_P_INCLUSIVE : 0u);
+        old->top_p_lo = op.arg[0];
+        old->top_p_hi = op.arg[1];
+    } else {
+        ck_assert_uint_eq(op.code, CLS_OP_SCALE);
+        old->flags |= TWO_SCALES;
+    }
+}
+
+static plan_1 plan_as_it_was(const clsample_params *p, const cls_plan_row *plan)
+{
+    plan_1 old = { .flags = (plan->flags & CLS_PLAN_GREEDY ? GREEDY : 0u) |
+                            (plan->flags & CLS_PLAN_SUMS ? SUMS : 0u),
+                   .seed_lo = plan->seed_lo,
+                   .seed_hi = plan->seed_hi,
+                   .step_lo = plan->step_lo,
+                   .step_hi = plan->step_hi,
+                   .stream = plan->stream,
+                   .filter = plan->scale,
+                   .draw = plan->draw,
+                   .temperature = plan->temperature,
+                   .inverse = plan->inverse };
+
+    ck_assert((plan->flags & ~(CLS_PLAN_GREEDY | CLS_PLAN_SUMS)) == 0);
+    for (uint32_t i = 0; i < plan->n_ops; i++)
+        take_op(p, plan->op[i], &old);
+    return old;
+}
+
+/* Parameters of every size, denormals too. */
+static clsample_params any_params(uint64_t *state, uint32_t i, uint64_t r)
+{
+    clsample_params p = CLSAMPLE_PARAMS_INIT;
+    const uint32_t t = (uint32_t)random_bits(state), q = (uint32_t)random_bits(state);
+
+    p.temperature = cls_float_of(r & 1 ? 0x3c000000u + t % 0x05000000u : t % 0x7f800000u);
+    p.min_p = cls_float_of(r & 2   ? (uint32_t)random_bits(state) % 0x3f800001u
+                           : r & 4 ? 0x3f800000u - (uint32_t)(r >> 8) % 30000u
+                                   : cls_bits_of(fraction(i % 100, 100)));
+    p.top_p = cls_float_of(r & 8 ? 1 + q % 0x3f800000u : 0x3f800000u - q % 0x01000000u);
+    p.top_k = (uint32_t)(r >> 32) % 100;
+    p.rules = (uint32_t)(r >> 4) % 4;
+    return p;
+}
+
+/* What a plan makes of them. */
 static uint64_t plans_digest(void)
 {
     uint64_t state = 2, hash = 0xcbf29ce484222325u;
 
     for (uint32_t i = 0; i < 100000; i++) {
-        clsample_params p = CLSAMPLE_PARAMS_INIT;
-        cls_plan_row plan;
         const uint64_t r = random_bits(&state);
-        const uint32_t t = (uint32_t)random_bits(&state), q = (uint32_t)random_bits(&state);
-        p.temperature = cls_float_of(r & 1 ? 0x3c000000u + t % 0x05000000u : t % 0x7f800000u);
-        p.min_p = cls_float_of(r & 2   ? (uint32_t)random_bits(&state) % 0x3f800001u
-                               : r & 4 ? 0x3f800000u - (uint32_t)(r >> 8) % 30000u
-                                       : cls_bits_of(fraction(i % 100, 100)));
-        p.top_p = cls_float_of(r & 8 ? 1 + q % 0x3f800000u : 0x3f800000u - q % 0x01000000u);
-        p.top_k = (uint32_t)(r >> 32) % 100;
-        p.rules = (uint32_t)(r >> 4) % 4;
+        const clsample_params p = any_params(&state, i, r);
+        cls_plan_row plan;
         ck_ok(cls_plan(&p, 0, 1 + (uint32_t)(r >> 12) % CLSAMPLE_MAX_VOCAB, r >> 6 & 1, &plan));
-        hash = digest(hash, &plan, sizeof plan);
+        const plan_1 old = plan_as_it_was(&p, &plan);
+        hash = digest(hash, &old, sizeof old);
     }
     return hash;
 }
 
-/* The words of the self-check for logits of every kind, with weights near and far. */
-static uint64_t words_digest(void)
+/* All samplers, each by chance, in an order that is chance too. */
+static void shuffle_samplers(uint64_t *state, clsample_params *p)
 {
-    uint64_t state = 3, hash = 0xcbf29ce484222325u;
+    uint32_t n = 0;
+
+    for (uint8_t s = 1; clsample_sampler_info(s - 1u); s++) {
+        if (clsample_sampler_info(s - 1u)->kind == CLSAMPLE_KIND_EDIT) continue;
+        const uint32_t at = (uint32_t)random_bits(state) % (n + 1);
+        p->order[n++] = p->order[at];
+        p->order[at] = s;
+    }
+}
+
+static uint64_t programs_digest(void)
+{
+    uint64_t state = 4, hash = 0xcbf29ce484222325u;
 
     for (uint32_t i = 0; i < 20000; i++) {
         const uint64_t r = random_bits(&state);
-        cls_check_case c = { .bits = (uint32_t)r, .seed = (uint32_t)random_bits(&state) };
-        clsample_params p = CLSAMPLE_PARAMS_INIT;
+        clsample_params p = any_params(&state, i, r);
         cls_plan_row plan;
-        cls_uint words[CLS_CHECK_WORDS];
-        if (i % 3) c.bits = (c.bits & 0x87ffffffu) | 0x40000000u; /* magnitudes from 2 to 2^17 */
-        p.temperature = cls_float_of(0x3c000000u + (uint32_t)(r >> 16) % 0x05000000u);
-        p.min_p = cls_float_of(1 + (uint32_t)random_bits(&state) % 0x3f800000u);
-        ck_ok(cls_plan(&p, 0, 1000, false, &plan));
-        c.scale = plan.draw;
-        c.min_p_hi = plan.min_p_hi;
-        c.min_p_lo = plan.min_p_lo;
-        cls_check_words(c, words);
-        hash = digest(hash, words, sizeof words);
+        p.typical_p = r & 16 ? 1.0f : cls_float_of(1 + (uint32_t)random_bits(&state) % 0x3f800000u);
+        p.top_n_sigma = r & 32 ? 0.0f : cls_float_of((uint32_t)random_bits(&state) % 0x7f800000u);
+        if (r & 64) p.typical_p = fraction(i % 100 + 1, 100);
+        if (r & 128) shuffle_samplers(&state, &p);
+        ck_ok(cls_plan(&p, 0, 1 + (uint32_t)(r >> 12) % CLSAMPLE_MAX_VOCAB, r >> 9 & 1, &plan));
+        hash = digest(hash, &plan.flags, sizeof plan.flags);
+        hash = digest(hash, plan.op, plan.n_ops * sizeof *plan.op);
+        hash = digest(hash, &plan.scale, sizeof plan.scale);
+        hash = digest(hash, &plan.draw, sizeof plan.draw);
+        hash = digest(hash, &plan.temperature, sizeof plan.temperature);
+        hash = digest(hash, &plan.inverse, sizeof plan.inverse);
     }
     return hash;
+}
+
+/* Logits of every kind, with weights near and far. */
+static cls_check_case any_case(uint64_t *state, uint32_t i)
+{
+    const uint64_t r = random_bits(state);
+    cls_check_case c = { .bits = (uint32_t)r, .seed = (uint32_t)random_bits(state) };
+    clsample_params p = CLSAMPLE_PARAMS_INIT;
+    cls_plan_row plan;
+
+    if (i % 3) c.bits = (c.bits & 0x87ffffffu) | 0x40000000u; /* magnitudes from 2 to 2^17 */
+    p.temperature = cls_float_of(0x3c000000u + (uint32_t)(r >> 16) % 0x05000000u);
+    p.min_p = cls_float_of(1 + (uint32_t)random_bits(state) % 0x3f800000u);
+    ck_ok(cls_plan(&p, 0, 1000, false, &plan));
+    c.scale = plan.draw;
+    c.min_p_hi = cls_float_of(plan.op[0].arg[0]);
+    c.min_p_lo = cls_float_of(plan.op[0].arg[1]);
+    c.divisor = plan.temperature;
+    c.inverse = plan.inverse;
+    return c;
+}
+
+/* The words of the self-check: those that 0.1.0 had, and all others. */
+typedef struct word_digests {
+    uint64_t first, more;
+} word_digests;
+
+static word_digests digest_words(void)
+{
+    static const int first[] = { CLS_CHECK_KEY,   CLS_CHECK_EXPONENT, CLS_CHECK_MANTISSA, CLS_CHECK_MASS,
+                                 CLS_CHECK_MIN_P, CLS_CHECK_RANDOM,   CLS_CHECK_PRODUCT,  CLS_CHECK_RATIO,
+                                 CLS_CHECK_LOG,   CLS_CHECK_FMA };
+    word_digests d = { 0xcbf29ce484222325u, 0xcbf29ce484222325u };
+    uint64_t state = 3;
+
+    for (uint32_t i = 0; i < 20000; i++) {
+        const cls_check_case c = any_case(&state, i);
+        cls_uint words[CLS_CHECK_WORDS];
+        bool is_first[CLS_CHECK_WORDS] = { false };
+        cls_check_words(c, words);
+        cls_check_facts(c, words);
+        for (size_t w = 0; w < COUNT(first); w++) {
+            d.first = digest(d.first, &words[first[w]], sizeof *words);
+            is_first[first[w]] = true;
+        }
+        for (size_t w = 0; w < CLS_CHECK_WORDS; w++)
+            if (!is_first[w]) d.more = digest(d.more, &words[w], sizeof *words);
+    }
+    return d;
 }
 
 /* i / 10^6, as a user may write min_p. */
@@ -425,12 +579,16 @@ static uint64_t logs_digest(void)
 START_TEST(every_mode)
 {
     float_mode_set((size_t)_i);
-    const uint64_t plans = plans_digest(), words = words_digest(), logs = logs_digest();
+    const uint64_t plans = plans_digest(), programs = programs_digest(), logs = logs_digest();
+    const word_digests words = digest_words();
     float_mode_set(0);
-    ck_assert_msg(plans == PLANS_DIGEST && words == WORDS_DIGEST && logs == LOGS_DIGEST,
-                  "%s: the digests are 0x%016llx of plans, 0x%016llx of words, 0x%016llx of logarithms",
-                  float_mode[_i].name, (unsigned long long)plans, (unsigned long long)words,
+    ck_assert_msg(plans == PLANS_DIGEST && programs == PROGRAMS_DIGEST && logs == LOGS_DIGEST,
+                  "%s: the digests are 0x%016llx of plans, 0x%016llx of programs, 0x%016llx of logarithms",
+                  float_mode[_i].name, (unsigned long long)plans, (unsigned long long)programs,
                   (unsigned long long)logs);
+    ck_assert_msg(words.first == WORDS_DIGEST && words.more == MORE_WORDS_DIGEST,
+                  "%s: the digests are 0x%016llx of the first words, 0x%016llx of the others",
+                  float_mode[_i].name, (unsigned long long)words.first, (unsigned long long)words.more);
 }
 END_TEST
 

@@ -47,6 +47,8 @@ typedef struct batch {
     uint32_t vocab;
     float *x;
     clsample_params params[ROWS];
+    clsample_bias bias[ROWS][2];
+    int32_t banned[ROWS];
     clsample_logits in;
     clsample_output out;
     clsample_result want[STEPS][ROWS]; /* of the plain call, step by step */
@@ -82,6 +84,24 @@ static void open_batch(batch *b, bool per_row, bool fallback)
     b->in.mem = dev_upload(b->x, bytes);
     b->out = (clsample_output)CLSAMPLE_OUTPUT_INIT;
     b->out.results = dev_buffer(ROWS * sizeof(clsample_result));
+}
+
+/* Edits for each row, and all that needs kernels of its own. */
+static void add_edits(batch *b)
+{
+    for (uint32_t r = 0; r < ROWS; r++) {
+        clsample_params *p = &b->params[r];
+        b->bias[r][0] = (clsample_bias){ (int32_t)(r * 13), 5.0f };
+        b->bias[r][1] = (clsample_bias){ (int32_t)b->vocab - 1, -INFINITY };
+        b->banned[r] = (int32_t)(r * 7);
+        p->bias = b->bias[r];
+        p->n_bias = r % 3;
+        p->banned = &b->banned[r];
+        p->n_banned = r != 2;
+        p->typical_p = r % 2 ? 0.9f : 1.0f;
+        p->top_n_sigma = r % 3 == 1 ? 2.0f : 0.0f;
+    }
+    b->params[0] = b->params[1]; /* which has all, if it is for all rows */
 }
 
 static void close_batch(batch *b)
@@ -126,6 +146,19 @@ static clsample_ctx *open_context(void)
     return ctx;
 }
 
+/* What a call takes of memory. */
+static unsigned allocated(clsample_ctx *ctx, const batch *b, uint32_t n_params)
+{
+    const unsigned before = allocations;
+    const clsample_status status =
+        clsample_enqueue(ctx, dev.queue, b->params, n_params, &b->in, &b->out, 0, NULL, NULL);
+    const unsigned used = allocations - before; /* before an assertion allocates some */
+
+    ck_ok(status);
+    ck_cl(clFinish(dev.queue));
+    return used;
+}
+
 /* After the first call of a shape, or clsample_reserve, no call of it or a smaller one allocates anything. */
 START_TEST(nothing_is_allocated)
 {
@@ -138,19 +171,42 @@ START_TEST(nothing_is_allocated)
     if (_i == 0)
         ck_ok(clsample_reserve(ctx, CLSAMPLE_F32, ROWS, vocab_size()));
     else
-        ck_ok(clsample_enqueue(ctx, dev.queue, b.params, ROWS, &b.in, &b.out, 0, NULL, NULL));
-    ck_cl(clFinish(dev.queue));
-    for (int s = STEPS; s >= 0; s--) {
-        const unsigned before = allocations;
-        const clsample_status status =
-            clsample_enqueue(ctx, dev.queue, b.params, s % 2 ? 1 : ROWS, &b.in, &b.out, 0, NULL, NULL);
-        const unsigned used = allocations - before; /* before an assertion allocates some */
-        ck_ok(status);
-        ck_assert_uint_eq(used, 0);
-        ck_cl(clFinish(dev.queue));
-    }
+        allocated(ctx, &b, ROWS);
+    for (int s = STEPS; s >= 0; s--)
+        ck_assert_uint_eq(allocated(ctx, &b, s % 2 ? 1 : ROWS), 0);
     read_results(&b, got);
     check_results(got, b.want[0], 0);
+    close_batch(&b);
+    clsample_destroy(ctx);
+}
+END_TEST
+
+/* The same with edits, as long as they are the same, and with other samplers that need kernels of their own:
+ * parameters for each row, or for all; after clsample_prepare, or the first call. */
+START_TEST(nothing_is_allocated_for_edits)
+{
+    const uint32_t n_params = _i & 1 ? ROWS : 1;
+    batch b;
+    clsample_result got[ROWS];
+    clsample_ctx *ctx = open_context();
+
+    open_batch(&b, true, true);
+    add_edits(&b);
+    draw_plainly(&b, n_params);
+    if (_i & 2)
+        ck_ok(clsample_prepare(ctx, b.params, n_params, &b.in));
+    else
+        allocated(ctx, &b, n_params);
+    for (uint32_t s = 0; s < STEPS; s++) {
+        for (uint32_t r = 0; r < ROWS; r++)
+            b.params[r].step += s > 0;
+        ck_assert_uint_eq(allocated(ctx, &b, n_params), 0);
+        read_results(&b, got);
+        check_results(got, b.want[s], s);
+    }
+    b.bias[1][0].add = -1.0f;
+    ck_assert_uint_gt(allocated(ctx, &b, n_params), 0);
+    ck_assert_uint_eq(allocated(ctx, &b, n_params), 0);
     close_batch(&b);
     clsample_destroy(ctx);
 }
@@ -232,13 +288,14 @@ END_TEST
 /* ---- Recordings ---- */
 
 /* Each repetition gives what the plain call gives at the next step: with parameters for all or for each row,
- * on queues of both kinds, one at a time or all enqueued ahead, in one pass or with a second one. */
+ * on queues of both kinds, one at a time or all enqueued ahead, in one pass or with a second one, with edits
+ * or without. */
 START_TEST(recorded_like_plain)
 {
     const bool per_row = _i & 1, ahead = _i & 4;
 
     /* Both values of each. */
-    if (test_scaled("recorded_like_plain", 16, 16, 2) < 16 && _i % 15 != 0) return;
+    if (test_scaled("recorded_like_plain", 32, 32, 2) < 32 && _i % 31 != 0) return;
     const cl_command_queue queue = dev_make_queue(_i & 2);
     clsample_ctx *ctx = open_context();
     clsample_recording *recording = NULL;
@@ -251,8 +308,11 @@ START_TEST(recorded_like_plain)
         return;
     }
     open_batch(&b, per_row, _i & 8);
+    if (_i & 16) add_edits(&b);
     draw_plainly(&b, per_row ? ROWS : 1);
     ck_ok(clsample_record(ctx, queue, b.params, per_row ? ROWS : 1, &b.in, &b.out, &recording));
+    memset(b.bias, POISON, sizeof b.bias); /* the recording has its own */
+    memset(b.banned, POISON, sizeof b.banned);
     printf("recording %d: %s\n", _i, clsample_recording_is_native(recording) ? "command buffer" : "plain");
     for (uint32_t s = 0; s < STEPS; s++) {
         if (event) ck_cl(clReleaseEvent(event));
@@ -328,6 +388,10 @@ START_TEST(wrong_recordings)
     ck_assert_int_eq(clsample_record(dev.ctx, dev.queue, &p, 1, &b.in, NULL, &r), CLSAMPLE_E_ARGUMENT);
     p.top_p = 2;
     ck_assert_int_eq(clsample_record(dev.ctx, dev.queue, &p, 1, &b.in, &b.out, &r), CLSAMPLE_E_ARGUMENT);
+    p = params_default();
+    p.n_banned = 1;
+    p.banned = &(const int32_t){ (int32_t)b.vocab };
+    ck_assert_int_eq(clsample_record(dev.ctx, dev.queue, &p, 1, &b.in, &b.out, &r), CLSAMPLE_E_ARGUMENT);
     ck_assert_ptr_null(r);
     ck_assert_int_eq(clsample_replay(NULL, 0, NULL, &event), CLSAMPLE_E_ARGUMENT);
     ck_ok(clsample_record(dev.ctx, dev.queue, NULL, 0, &b.in, &b.out, &r));
@@ -346,12 +410,13 @@ static Suite *repeat_suite(void)
 
     tcase_set_timeout(memory, 0);
     tcase_add_loop_test(memory, nothing_is_allocated, 0, 2);
+    tcase_add_loop_test(memory, nothing_is_allocated_for_edits, 0, 4);
     tcase_add_test(memory, scratch_is_small);
     tcase_add_test(memory, own_scratch);
     tcase_add_test(memory, wrong_memory);
     suite_add_tcase(suite, memory);
     tcase_set_timeout(recordings, 0);
-    tcase_add_loop_test(recordings, recorded_like_plain, 0, 16);
+    tcase_add_loop_test(recordings, recorded_like_plain, 0, 32);
     tcase_add_test(recordings, recorded_waits);
     tcase_add_test(recordings, wrong_recordings);
     suite_add_tcase(suite, recordings);

@@ -3,8 +3,8 @@
  * UTF-8 in pieces, and files that are wrong. Needs no device. */
 #include "model/tokenizer.h"
 
+#include "model/pretokenize.h"
 #include "model/unicode.h"
-#include "model/words.h"
 
 #include "common.h"
 #include "tiny_model.h"
@@ -147,40 +147,40 @@ END_TEST
 
 /* Cuts of the rules' regular expressions, as Python's regex module makes them. | separates words. */
 static const struct {
-    words_rule rule;
+    pretokenize_rule rule;
     const char *text, *cut;
 } cuts[] = {
-    { WORDS_GPT2, "don't I'LL 've", "don|'t| I|'|LL| '|ve" },
-    { WORDS_GPT2, "a  b\n\n c \t", "a| | b|\n\n| c| \t" },
-    { WORDS_GPT2, "x=12, y", "x|=|12|,| y" },
-    { WORDS_GPT2, "\xC3\xA9t\xC3\xA9\xC2\xA0!", "\xC3\xA9t\xC3\xA9|\xC2\xA0|!" },
-    { WORDS_GPT2, "\xE6\x97\xA5 \xF0\x9F\x9A\x80", "\xE6\x97\xA5| \xF0\x9F\x9A\x80" },
+    { PRETOKENIZE_GPT2, "don't I'LL 've", "don|'t| I|'|LL| '|ve" },
+    { PRETOKENIZE_GPT2, "a  b\n\n c \t", "a| | b|\n\n| c| \t" },
+    { PRETOKENIZE_GPT2, "x=12, y", "x|=|12|,| y" },
+    { PRETOKENIZE_GPT2, "\xC3\xA9t\xC3\xA9\xC2\xA0!", "\xC3\xA9t\xC3\xA9|\xC2\xA0|!" },
+    { PRETOKENIZE_GPT2, "\xE6\x97\xA5 \xF0\x9F\x9A\x80", "\xE6\x97\xA5| \xF0\x9F\x9A\x80" },
     /* Letters of Unicode 15.1 and 16, a digit of 16 */
-    { WORDS_GPT2, "\xF0\xAE\xAF\xB0's", "\xF0\xAE\xAF\xB0|'s" },
-    { WORDS_GPT2, "\xF0\x90\x97\x80's", "\xF0\x90\x97\x80|'s" },
-    { WORDS_GPT2, "a\xF0\x90\xB5\x80'", "a|\xF0\x90\xB5\x80|'" },
-    { WORDS_GPT2,
+    { PRETOKENIZE_GPT2, "\xF0\xAE\xAF\xB0's", "\xF0\xAE\xAF\xB0|'s" },
+    { PRETOKENIZE_GPT2, "\xF0\x90\x97\x80's", "\xF0\x90\x97\x80|'s" },
+    { PRETOKENIZE_GPT2, "a\xF0\x90\xB5\x80'", "a|\xF0\x90\xB5\x80|'" },
+    { PRETOKENIZE_GPT2,
       "a\xFF\xFE"
       "b",
       "a|\xFF\xFE|b" },
-    { WORDS_SMOLLM, "a 12  3b", "a| |1|2|  |3|b" },
-    { WORDS_SMOLLM, "\xD9\xA3\xC2\xBD", "\xD9\xA3|\xC2\xBD" },
-    { WORDS_LLAMA_BPE, "DON'T a1234567", "DON|'T| a|123|456|7" },
-    { WORDS_LLAMA_BPE, "(a) b.\n\nc  \n d", "(a|)| b|.\n\n|c|  \n| d" },
-    { WORDS_LLAMA_BPE, "a   b", "a|  | b" },
+    { PRETOKENIZE_SMOLLM, "a 12  3b", "a| |1|2|  |3|b" },
+    { PRETOKENIZE_SMOLLM, "\xD9\xA3\xC2\xBD", "\xD9\xA3|\xC2\xBD" },
+    { PRETOKENIZE_LLAMA_BPE, "DON'T a1234567", "DON|'T| a|123|456|7" },
+    { PRETOKENIZE_LLAMA_BPE, "(a) b.\n\nc  \n d", "(a|)| b|.\n\n|c|  \n| d" },
+    { PRETOKENIZE_LLAMA_BPE, "a   b", "a|  | b" },
 };
 
 START_TEST(known_words)
 {
-    words w = { .rule = cuts[_i].rule,
-                .text = (const unsigned char *)cuts[_i].text,
-                .length = strlen(cuts[_i].text) };
+    pretokenizer p = { .rule = cuts[_i].rule,
+                       .text = (const unsigned char *)cuts[_i].text,
+                       .length = strlen(cuts[_i].text) };
     const unsigned char *word = NULL;
     size_t length = 0;
     char got[128] = "";
     size_t used = 0;
 
-    while (words_next(&w, &word, &length)) {
+    while (pretokenize_next(&p, &word, &length)) {
         if (used > 0) got[used++] = '|';
         memcpy(got + used, word, length);
         used += length;

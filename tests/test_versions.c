@@ -5,6 +5,7 @@
 #include "common.h"
 #include "model.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,7 +41,20 @@ typedef struct output_1 {
     cl_mem results;
     size_t results_offset;
 } output_1;
-/* Of the version after it. */
+/* Of the version after it, as the rest. */
+typedef struct params_2 {
+    uint32_t size, flags;
+    float temperature, min_p;
+    uint32_t top_k;
+    float top_p;
+    uint64_t seed, step;
+    uint32_t stream, rules;
+    float typical_p, top_n_sigma;
+    const clsample_bias *bias;
+    const int32_t *banned;
+    uint32_t n_bias, n_banned;
+    uint8_t order[16];
+} params_2;
 typedef struct generation_1 {
     uint32_t size, flags;
     clsample_model_fn model;
@@ -161,6 +175,43 @@ START_TEST(steps)
 }
 END_TEST
 
+/* All that the second version of params has. */
+START_TEST(programs)
+{
+    static const clsample_bias bias[] = { { 17, 3.0f }, { 18, -INFINITY } };
+    static const int32_t banned[] = { 5 };
+    const params_2 all = { .size = sizeof all,
+                           .temperature = 0.8f,
+                           .min_p = 0.01f,
+                           .top_k = 90,
+                           .top_p = 0.95f,
+                           .seed = 6,
+                           .rules = CLSAMPLE_RULES_VLLM,
+                           .typical_p = 0.9f,
+                           .top_n_sigma = 2.0f,
+                           .bias = bias,
+                           .banned = banned,
+                           .n_bias = COUNT(bias),
+                           .n_banned = COUNT(banned),
+                           .order = { CLSAMPLE_SAMPLER_TOP_K, CLSAMPLE_SAMPLER_TYPICAL_P,
+                                      CLSAMPLE_SAMPLER_TOP_N_SIGMA, CLSAMPLE_SAMPLER_TEMPERATURE,
+                                      CLSAMPLE_SAMPLER_TOP_P, CLSAMPLE_SAMPLER_MIN_P } };
+    params_2 *params = exactly(&all, sizeof all);
+    const clsample_params *given = (const clsample_params *)(const void *)params;
+    clsample_result got[ROWS];
+
+    ck_ok(clsample_prepare(dev.ctx, given, 1, LOGITS));
+    ck_ok(clsample_sample(dev.ctx, given, 1, LOGITS, made.x, got));
+    for (uint32_t r = 0; r < ROWS; r++) {
+        const clsample_result want = model_draw(made.x + r * VOCAB, VOCAB, given);
+        ck_assert_mem_eq(&got[r], &want, sizeof want);
+        params->stream++;
+    }
+    ck_assert_int_eq(clsample_sampler_is_on(given, CLSAMPLE_SAMPLER_BANNED), 1);
+    free(params);
+}
+END_TEST
+
 /* A greedy row repeats the largest logit of the one that it is always given. */
 static int model(void *user, const clsample_model_step *step)
 {
@@ -247,6 +298,7 @@ static Suite *versions_suite(void)
 
     tcase_add_unchecked_fixture(t, make_structs, drop_structs);
     tcase_add_test(t, steps);
+    tcase_add_test(t, programs);
     tcase_add_test(t, texts);
     tcase_add_test(t, options);
     tcase_add_test(t, too_short);

@@ -4,7 +4,7 @@
 #ifndef BENCH_H
 #define BENCH_H
 
-#include "cli.h"
+#include "sampling.h"
 
 /* ---- bench_logits.c: synthetic logits, the same on every machine ---- */
 
@@ -16,6 +16,9 @@ typedef enum bench_kind {
 /* Fill logits->data for its dtype, rows and vocab. Row r repeats row r - n where n rows have 2^22 logits or
  * more: the generator is slow, and the device reads every row from its own memory all the same. */
 int bench_make_logits(cli *c, bench_kind kind, cli_logits *logits);
+/* Add 2 or -2 to so many logits, at most all, spread over the vocabulary: to what params.bias has already.
+ * The list lives until cli_finish(). Returns an exit code. */
+int bench_add_biases(cli *c, uint32_t count, uint32_t vocab, clsample_params *params);
 
 /* ---- bench_floor.c: the read-only maximum, and the empty kernel ---- */
 
@@ -56,6 +59,7 @@ typedef struct bench_setting {
     const char *name;
     uint32_t kind; /* a bench_kind; CLI_UNSET where the logits come from a file */
     clsample_params params;
+    uint32_t biases; /* logits that bench_add_biases() is to change */
 } bench_setting;
 
 typedef struct bench_result {

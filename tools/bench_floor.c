@@ -13,7 +13,7 @@
 #define TUNE_REPS 50u
 #define TUNE_TIME 1e6 /* microseconds, after which one repetition is enough */
 
-extern const unsigned char cls_text_bench[];
+extern const unsigned char cls_embedded_bench[];
 
 static size_t most_groups(const cli_device *device)
 {
@@ -47,7 +47,7 @@ static int fail_build(cli *c, cl_program program, cl_device_id id, cl_int error)
 
 static int build(cli *c, const cli_device *device, uint32_t dtype, bench_floor *floor)
 {
-    const char *text = (const char *)cls_text_bench;
+    const char *text = (const char *)cls_embedded_bench;
     const cl_device_id id = device->info->device_id;
     cl_int error = CL_SUCCESS;
     char options[96];

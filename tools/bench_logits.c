@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Synthetic logits from a counter: logit i of row r is a function of r and i alone. */
+/* Synthetic logits from a counter: logit i of row r is a function of r and i alone. And biases for them. */
 #include "bench.h"
 
 #include <math.h>
@@ -11,6 +11,8 @@
 #define PEAK_TOP 14.0
 #define PEAK_END 4.0
 #define DISTINCT ((size_t)1 << 22) /* logits */
+#define BIAS 2.0f
+#define BIAS_ROW (UINT64_C(1) << 31) /* above those of logits */
 
 /* The output function of SplitMix64 (Steele, Lea and Flood, 2014), applied to a counter. */
 static uint64_t mix(uint64_t row, uint64_t index)
@@ -129,5 +131,25 @@ int bench_make_logits(cli *c, bench_kind kind, cli_logits *logits)
         }
     }
     free(x);
+    return CLI_DONE;
+}
+
+/* One id in each of `count` equal parts of the vocabulary. */
+int bench_add_biases(cli *c, uint32_t count, uint32_t vocab, clsample_params *params)
+{
+    const uint32_t given = params->n_bias, added = count < vocab ? count : vocab;
+    clsample_bias *list = cli_keep(c, NULL, ((size_t)given + added + 1) * sizeof *list);
+
+    if (!list) return cli_fail_memory(c);
+    for (uint32_t i = 0; i < given; i++)
+        list[i] = params->bias[i];
+    for (uint32_t i = 0; i < added; i++) {
+        const uint64_t first = (uint64_t)vocab * i / added, end = (uint64_t)vocab * (i + 1) / added;
+        const uint64_t bits = mix(BIAS_ROW, i);
+        list[given + i].id = (int32_t)(first + (bits >> 1) % (end - first));
+        list[given + i].add = bits & 1 ? BIAS : -BIAS;
+    }
+    params->bias = list;
+    params->n_bias = given + added;
     return CLI_DONE;
 }

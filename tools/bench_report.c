@@ -24,14 +24,38 @@ static json_t *json_stats(const bench_stats *s)
                      cli_json_number(s->three_quarters));
 }
 
+/* The names of those that are on, in the order in which they work. */
+static json_t *json_samplers(const clsample_params *p)
+{
+    const clsample_sampler_entry *list[SAMPLING_MOST];
+    const size_t count = sampling_list(p, list);
+    json_t *names = json_array();
+
+    for (size_t i = 0; i < count; i++) {
+        if (!cli_json_append(names, json_string(list[i]->name))) {
+            json_decref(names);
+            return NULL;
+        }
+    }
+    return names;
+}
+
+/* The field of each sampler, on or off; of a list its length. */
 static json_t *json_params(const bench_result *r)
 {
     const clsample_params *p = &r->setting->params;
+    const clsample_sampler_entry *e;
+    json_t *object = json_pack("{s:b, s:s, s:o}", "greedy", sampling_is_greedy(p), "rules",
+                               cli_rules_name(p->rules), "samplers", json_samplers(p));
 
-    return json_pack("{s:b, s:f, s:f, s:I, s:f, s:s}", "greedy",
-                     p->flags & CLSAMPLE_GREEDY || p->temperature == 0.0f, "temperature",
-                     (double)p->temperature, "min_p", (double)p->min_p, "top_k", (json_int_t)p->top_k,
-                     "top_p", (double)p->top_p, "rules", cli_rules_name(p->rules));
+    for (uint32_t i = 0; object && (e = clsample_sampler_info(i)); i++) {
+        const double number = e->count_offset ? sampling_count(p, e) : sampling_value(p, e);
+        json_t *value = e->type == CLSAMPLE_TYPE_FLOAT ? json_real(number) : json_integer((json_int_t)number);
+        if (json_object_set_new(object, e->name, value) == 0) continue;
+        json_decref(object);
+        object = NULL;
+    }
+    return object;
 }
 
 json_t *bench_json(const bench_result *r)
@@ -60,19 +84,6 @@ static void print_stats(const char *name, const bench_stats *s)
     printf("%-10s %10.1f %10.1f %10.1f %10.1f\n", name, s->median, s->min, s->quarter, s->three_quarters);
 }
 
-static void print_params(const clsample_params *p)
-{
-    if (p->flags & CLSAMPLE_GREEDY || p->temperature == 0.0f) {
-        printf("greedy");
-        return;
-    }
-    printf("temperature %g", (double)p->temperature);
-    if (p->min_p > 0) printf(", min-p %g", (double)p->min_p);
-    if (p->top_k > 0) printf(", top-k %" PRIu32, p->top_k);
-    if (p->top_p < 1) printf(", top-p %g", (double)p->top_p);
-    printf(", rules %s", cli_rules_name(p->rules));
-}
-
 void bench_print(const bench_result *r)
 {
     const cli_logits *l = r->logits;
@@ -80,7 +91,9 @@ void bench_print(const bench_result *r)
 
     printf("rows %" PRIu32 ", vocab %" PRIu32 ", %s, %s logits, ", l->rows, l->vocab,
            bench_dtype_names[l->dtype], logits_name(r));
-    print_params(&r->setting->params);
+    sampling_print_all(stdout, &r->setting->params, ", ");
+    if (!sampling_is_greedy(&r->setting->params))
+        printf(", rules %s", cli_rules_name(r->setting->params.rules));
     printf("\n%zu repetitions, microseconds\n\n%-10s %10s %10s %10s %10s\n", r->reps, "", "median", "min",
            "1/4", "3/4");
     print_stats("pipeline", &r->pipeline);
@@ -127,7 +140,7 @@ void bench_print_csv_head(void)
 {
     printf("selector,platform,name,driver,dtype,vocab,rows,logits,setting,temperature,min_p,top_k,top_p,"
            "rules,repetitions,launch_us,floor_us,pipeline_us,pipeline_min_us,pipeline_q1_us,pipeline_q3_us,"
-           "ratio,scratch_bytes,copies\n");
+           "ratio,scratch_bytes,copies,samplers\n");
 }
 
 void bench_print_csv_row(const bench_result *r)
@@ -145,7 +158,9 @@ void bench_print_csv_row(const bench_result *r)
            logits_name(r), r->setting->name);
     printf("%g,%g,%" PRIu32 ",%g,%s,", p->flags & CLSAMPLE_GREEDY ? 0.0 : (double)p->temperature,
            (double)p->min_p, p->top_k, (double)p->top_p, cli_rules_name(p->rules));
-    printf("%zu,%.3f,%.3f,%.3f,%.3f,%.3f,%.3f,%.4f,%" PRIu64 ",%zu\n", r->reps, r->launch.median,
+    printf("%zu,%.3f,%.3f,%.3f,%.3f,%.3f,%.3f,%.4f,%" PRIu64 ",%zu,\"", r->reps, r->launch.median,
            r->floor.median, r->pipeline.median, r->pipeline.min, r->pipeline.quarter,
            r->pipeline.three_quarters, r->ratio, r->scratch_bytes, r->copies);
+    sampling_print_all(stdout, p, "; ");
+    puts("\"");
 }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli.h"
-#include "model/gguf.h"
 #include "terminal.h"
 
 #include <errno.h>
@@ -15,8 +14,41 @@
 #define FIRST_OPTION 256 /* getopt's code of option 0: above any character */
 #define CACHE_PATH 4096  /* bytes */
 #define HELP_COLUMN 26   /* where the help's explanations begin */
+#define HELP_WIDTH 100   /* columns of the help, as far as it breaks lines itself */
 
-static const char *const rules_names[] = { "seed", "transformers", "vllm", "llama.cpp", NULL };
+/* ---- Memory ---- */
+
+struct cli_block {
+    void *memory;
+    cli_block *next;
+};
+
+void *cli_keep(cli *c, const void *old, size_t bytes)
+{
+    cli_block *block = old ? c->kept : NULL;
+
+    while (block && block->memory != old)
+        block = block->next;
+    if (!block) {
+        block = calloc(1, sizeof *block);
+        if (!block) return NULL;
+        block->next = c->kept;
+        c->kept = block;
+    }
+    void *memory = realloc(block->memory, bytes);
+    if (memory) block->memory = memory;
+    return memory;
+}
+
+static void release_kept(cli *c)
+{
+    while (c->kept) {
+        cli_block *block = c->kept;
+        c->kept = block->next;
+        free(block->memory);
+        free(block);
+    }
+}
 
 /* ---- How a command ends ---- */
 
@@ -39,11 +71,6 @@ void cli_mark_cut(char *text, size_t size, int length)
 int cli_fail_memory(cli *c)
 {
     return cli_fail(c, CLI_FAILED, "E_MEMORY", "out of host memory");
-}
-
-int cli_fail_model(cli *c, const struct model_error *error)
-{
-    return error->out_of_memory ? cli_fail_memory(c) : cli_fail_input(c, "%s", error->message);
 }
 
 int cli_fail_library(cli *c)
@@ -118,6 +145,7 @@ int cli_finish(cli *c, int exit_code)
     }
     json_decref(c->result);
     free(c->log);
+    release_kept(c);
     return exit_code;
 }
 
@@ -253,69 +281,6 @@ void cli_add_device(cli_options *o, const char **selector)
                                   "of \"platform / device\"; else CLSAMPLE_DEVICE, else the best" });
 }
 
-static void add_filters(cli_options *o, clsample_params *p)
-{
-    cli_add(o, (cli_option){ .kind = CLI_FLOAT,
-                             .name = "temperature",
-                             .value = "T",
-                             .target = &p->temperature,
-                             .max = FLT_MAX,
-                             .help = "divide the logits by T; 0 is greedy (1)" });
-    cli_add(o, (cli_option){
-                   .kind = CLI_FLOAT,
-                   .name = "min-p",
-                   .value = "P",
-                   .target = &p->min_p,
-                   .max = 1,
-                   .help = "keep tokens of at least P times the best one's probability; 0 is off (0)" });
-    cli_add(o, (cli_option){ .kind = CLI_U32,
-                             .name = "top-k",
-                             .value = "K",
-                             .target = &p->top_k,
-                             .max = UINT32_MAX,
-                             .help = "keep the K best tokens; 0 is off (0)" });
-    cli_add(o, (cli_option){ .kind = CLI_FLOAT,
-                             .name = "top-p",
-                             .value = "P",
-                             .target = &p->top_p,
-                             .max = 1,
-                             .above = true,
-                             .help = "keep the best tokens that make up P; 1 is off (1)" });
-}
-
-void cli_add_sampling(cli_options *o, clsample_params *p)
-{
-    cli_add_heading(o, "Sampling (defaults in parentheses)");
-    add_filters(o, p);
-    cli_add(o, (cli_option){ .kind = CLI_BIT,
-                             .name = "greedy",
-                             .target = &p->flags,
-                             .bit = CLSAMPLE_GREEDY,
-                             .help = "take the largest logit, as with --temperature 0" });
-    cli_add(o, (cli_option){ .kind = CLI_U64,
-                             .name = "seed",
-                             .value = "N",
-                             .target = &p->seed,
-                             .help = "of the random numbers (0)" });
-    cli_add(o, (cli_option){ .kind = CLI_U64,
-                             .name = "step",
-                             .value = "N",
-                             .target = &p->step,
-                             .help = "number of the first token within its text (0)" });
-    cli_add(o,
-            (cli_option){ .kind = CLI_CHOICE,
-                          .name = "rules",
-                          .value = "NAME",
-                          .target = &p->rules,
-                          .choices = rules_names,
-                          .help = "whose order of filters: seed, transformers, vllm or llama.cpp (seed)" });
-}
-
-const char *cli_rules_name(uint32_t rules)
-{
-    return rules <= CLSAMPLE_RULES_LLAMA_CPP ? rules_names[rules] : "unknown";
-}
-
 /* "seed, vllm or llama.cpp" */
 static int print_choices(const char *const *choices, char *text, size_t size)
 {
@@ -333,7 +298,9 @@ static void allowed_values(const cli_option *o, char *text, size_t size)
 {
     int length = 0;
 
-    if (o->kind == CLI_FLOAT) {
+    if (o->kind == CLI_FLOAT && o->min <= -FLT_MAX) {
+        length = snprintf(text, size, "a finite number");
+    } else if (o->kind == CLI_FLOAT) {
         length = snprintf(text, size, "a number %s %g%s %g", o->above ? "above" : "from", o->min,
                           o->above ? ", at most" : " to", o->max);
     } else if (o->kind == CLI_U32) {
@@ -371,6 +338,7 @@ static int set_option(cli *c, const cli_option *o, const char *text)
     case CLI_U32: ok = parse_u32(text, o->min, o->max, o->target); break;
     case CLI_U64: ok = parse_u64(text, o->target); break;
     case CLI_FLOAT: ok = parse_ranged_float(o, text); break;
+    case CLI_READ: return o->read(c, o, text);
     }
     if (ok) return CLI_GO;
     allowed_values(o, allowed, sizeof allowed);
@@ -396,16 +364,37 @@ static int refuse_option(cli *c, const cli_options *o, int code, char **argv)
                           argv[optind - 1], c->command);
 }
 
+/* " (1; also --temp)", or "" if there is nothing to say. */
+static void describe_rest(const cli_option *o, char *text, size_t size)
+{
+    const bool has_alias = o->alias && o->alias[0];
+    char standard[32] = "";
+
+    if (o->standard) snprintf(standard, sizeof standard, "%g%s", *o->standard, has_alias ? "; " : "");
+    text[0] = 0;
+    if (o->standard || has_alias)
+        cli_mark_cut(text, size,
+                     snprintf(text, size, " (%s%s%s)", standard, has_alias ? "also --" : "",
+                              has_alias ? o->alias : ""));
+}
+
 /* One option of the help; a newline in its text goes on in the same column. */
 static void print_option(FILE *to, const cli_option *o)
 {
     const int left = fprintf(to, "  --%s%s%s", o->name, o->value ? " " : "", o->value ? o->value : "");
+    const char *last = strrchr(o->help, '\n');
+    char rest[128];
 
     fprintf(to, "%*s", left < HELP_COLUMN ? HELP_COLUMN - left : 1, "");
     for (const char *p = o->help; *p; p++) {
         putc(*p, to);
         if (*p == '\n') fprintf(to, "%*s", HELP_COLUMN, "");
     }
+    describe_rest(o, rest, sizeof rest);
+    if (HELP_COLUMN + strlen(last ? last + 1 : o->help) + strlen(rest) > HELP_WIDTH)
+        fprintf(to, "\n%*s%s", HELP_COLUMN, "", rest + 1);
+    else
+        fputs(rest, to);
     putc('\n', to);
 }
 
@@ -439,14 +428,19 @@ static int show_help(cli *c, const cli_options *o)
     return code;
 }
 
-/* The table in getopt's own form; headings stay, under a name that nobody types, so that indices agree. */
+/* The table in getopt's own form: names and aliases with the index of their option. */
 static void fill_getopt(const cli_options *o, struct option *table)
 {
     for (size_t i = 0; i < o->count; i++) {
-        const bool heading = o->list[i].kind == CLI_HEADING;
-        table[i].name = heading ? "\n" : o->list[i].name;
-        table[i].has_arg = o->list[i].value ? required_argument : no_argument;
-        table[i].val = FIRST_OPTION + (int)i;
+        const cli_option *option = &o->list[i];
+        const char *const names[] = { option->name, option->alias };
+        for (size_t n = 0; n < 2 && option->kind != CLI_HEADING; n++) {
+            if (!names[n] || !names[n][0]) continue;
+            table->name = names[n];
+            table->has_arg = option->value ? required_argument : no_argument;
+            table->val = FIRST_OPTION + (int)i;
+            table++;
+        }
     }
 }
 
@@ -479,7 +473,7 @@ static int read_options(cli *c, cli_options *o, const struct option *table, int 
 
 int cli_parse(cli *c, cli_options *o, int argc, char **argv)
 {
-    struct option *table = o->failed ? NULL : calloc(o->count + 1, sizeof *table);
+    struct option *table = o->failed ? NULL : calloc(2 * o->count + 1, sizeof *table);
     int code = CLI_GO;
 
     if (table) {

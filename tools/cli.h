@@ -28,6 +28,8 @@ enum { CLI_DONE = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_NO_DEVICE = 3 };
 
 /* ---- How a command ends ---- */
 
+typedef struct cli_block cli_block;
+
 typedef struct cli {
     const char *command;       /* its name, "" before one is known */
     bool json;                 /* --json */
@@ -35,6 +37,7 @@ typedef struct cli {
     char code[32];             /* of the failure: a status of the library, E_USAGE, E_INPUT or E_OUTPUT */
     char message[CLI_MESSAGE]; /* what failed: which argument or file, its value, what is allowed */
     char *log;                 /* the device compiler's log, or NULL; owned */
+    cli_block *kept;           /* what cli_keep() gave; owned */
 } cli;
 
 /* Note a failure and return `exit_code`. A later call replaces the note. */
@@ -45,13 +48,13 @@ CLI_FORMAT(4, 5) int cli_fail(cli *c, int exit_code, const char *code, const cha
 int cli_fail_memory(cli *c);
 /* A text that snprintf() found to have `length` bytes, in room for `size`: one that was cut ends in "...". */
 void cli_mark_cut(char *text, size_t size, int length);
-/* Note what the model runner could not read or do. */
-struct model_error;
-int cli_fail_model(cli *c, const struct model_error *error);
 /* Note the library's last failure: exit code 3 where a device is at fault, else 1. */
 int cli_fail_library(cli *c);
 /* Note a failed OpenCL call, e.g. "clCreateBuffer logits". */
 int cli_fail_opencl(cli *c, cl_int error, const char *call);
+/* Memory that lives until cli_finish(): new, or for `old`, which came from here, grown or moved by realloc().
+ * NULL: out of memory, and `old` is as it was. */
+void *cli_keep(cli *c, const void *old, size_t bytes);
 /* Report the failure or the result, free both, and return the exit code of the process: `exit_code`, or 1 if
  * standard output could not be written. */
 int cli_finish(cli *c, int exit_code);
@@ -69,12 +72,14 @@ typedef enum cli_kind {
     CLI_CHOICE,  /* uint32_t, index into `choices` */
     CLI_U32,     /* uint32_t from min to max */
     CLI_U64,     /* uint64_t, any */
-    CLI_FLOAT    /* float from min to max */
+    CLI_FLOAT,   /* float from min to max */
+    CLI_READ     /* what `read` makes of it */
 } cli_kind;
 
 typedef struct cli_option {
     cli_kind kind;
     const char *name;  /* without the dashes; of a heading its text */
+    const char *alias; /* another name; NULL or "" if it has none */
     const char *value; /* what the help calls the value; NULL if it takes none */
     const char *help;
     void *target;               /* of the type that `kind` names; holds the default beforehand */
@@ -82,6 +87,9 @@ typedef struct cli_option {
     bool above;                 /* CLI_FLOAT: `min` itself is not allowed */
     uint32_t bit;               /* CLI_BIT */
     const char *const *choices; /* CLI_CHOICE: ends with NULL */
+    const double *standard;     /* what the help calls the default after its text; NULL: `help` has it */
+    /* CLI_READ: take `text` into `target`. Returns CLI_GO, or the exit code of a failure that it notes. */
+    int (*read)(cli *c, const struct cli_option *o, const char *text);
 } cli_option;
 
 /* Values of an option that may be given more than once. */
@@ -113,8 +121,6 @@ void cli_add_common(cli_options *o, cli *c);
 void cli_add_model(cli_options *o, const char **model);
 /* --device. */
 void cli_add_device(cli_options *o, const char **selector);
-/* --temperature, --min-p, --top-k, --top-p, --greedy, --seed, --step, --rules. */
-void cli_add_sampling(cli_options *o, clsample_params *params);
 /* Read argv[1..] into the targets. Returns CLI_GO, or the exit code where the command ends here: --help, or
  * an option that is unknown, lacks a value, or has one that is not allowed. */
 int cli_parse(cli *c, cli_options *o, int argc, char **argv);
@@ -123,9 +129,6 @@ int cli_parse(cli *c, cli_options *o, int argc, char **argv);
  * with `special` also inf and nan. False if it is anything else or too large. What is too small for a float
  * but not 0 gives the smallest normal float of its sign, so that it never means "off". */
 bool cli_parse_float(const char *text, size_t length, bool special, float *value);
-
-/* "seed", "transformers", "vllm", "llama.cpp": a clsample_rules by name. */
-const char *cli_rules_name(uint32_t rules);
 
 /* ---- Input: logits.c ---- */
 
@@ -148,7 +151,7 @@ typedef struct cli_logits {
     uint32_t rows;
     uint32_t vocab;
     uint32_t first_row; /* number in the file of row 0: a row draws the same token alone and among all */
-    json_t *words;      /* array of strings, index = token id, or NULL; owned */
+    json_t *texts;      /* of tokens: array of strings, index = token id, or NULL; owned */
 } cli_logits;
 
 /* Read at most `limit` bytes into memory that grows with what comes, and that the caller owns. NULL: out of
@@ -160,10 +163,10 @@ int cli_logits_load(cli *c, const cli_input *in, cli_logits *out);
 void cli_logits_free(cli_logits *logits);
 /* Bytes of one logit. */
 size_t cli_dtype_size(uint32_t dtype);
-/* The word of a token as a new reference; JSON null where none is known. */
-json_t *cli_word(const cli_logits *logits, int32_t token);
-/* Print ` "word"` with control characters escaped; nothing where none is known. */
-void cli_print_word(FILE *to, const cli_logits *logits, int32_t token);
+/* The text of a token as a new reference; JSON null where none is known. */
+json_t *cli_token_text(const cli_logits *logits, int32_t token);
+/* Print ` "text"` with control characters escaped; nothing where none is known. */
+void cli_print_token_text(FILE *to, const cli_logits *logits, int32_t token);
 
 /* ---- Device ---- */
 

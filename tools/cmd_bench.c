@@ -12,13 +12,14 @@
 #define SWEEP_SECONDS 0.1
 #define MOST_BYTES ((uint64_t)1 << 30) /* of logits: --sweep skips larger shapes */
 #define MOST_SIZES 8
+#define MOST_SETTINGS 16
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
 /* Everything that is to be measured on each device: all combinations. */
 typedef struct grid {
     uint32_t dtypes[MOST_SIZES], vocabs[MOST_SIZES], rows[MOST_SIZES];
     size_t n_dtypes, n_vocabs, n_rows;
-    bench_setting settings[MOST_SIZES]; /* those of one kind stand together */
+    bench_setting settings[MOST_SETTINGS]; /* those of one kind stand together */
     size_t n_settings;
 } grid;
 
@@ -28,8 +29,9 @@ typedef struct bench {
     uint32_t vocab, rows, dtype, kind; /* 0 or CLI_UNSET where not given */
     const char *save;
     clsample_params params;
-    float seconds; /* 0 = not given */
-    uint32_t reps; /* 0 = not given */
+    uint32_t biases; /* 0 = not given */
+    float seconds;   /* 0 = not given */
+    uint32_t reps;   /* 0 = not given */
     bool sweep, cold, csv;
 
     grid grid;
@@ -50,11 +52,12 @@ static void fill_sizes(uint32_t *to, size_t *count, const uint32_t *all, size_t 
 
 static bool params_given(const bench *b)
 {
-    const clsample_params none = CLSAMPLE_PARAMS_INIT;
     const clsample_params *p = &b->params;
+    const clsample_sampler_entry *e;
 
-    return p->flags != none.flags || p->temperature != none.temperature || p->min_p != none.min_p ||
-           p->top_k != none.top_k || p->top_p != none.top_p || p->rules != none.rules;
+    for (uint32_t i = 0; (e = clsample_sampler_info(i)); i++)
+        if (sampling_is_set(p, e)) return true;
+    return b->biases || p->flags || p->rules != CLSAMPLE_RULES_SEED || p->order[0];
 }
 
 static void fill_settings(grid *g)
@@ -64,15 +67,19 @@ static void fill_settings(grid *g)
         uint32_t kind, flags;
         float temperature, min_p;
         uint32_t top_k;
-        float top_p;
+        float top_p, typical_p, top_n_sigma;
+        uint32_t biases;
     } all[] = {
-        { "greedy", BENCH_LLM, CLSAMPLE_GREEDY, 1.0f, 0.0f, 0, 1.0f },
-        { "temperature", BENCH_LLM, 0, 0.8f, 0.0f, 0, 1.0f },
-        { "min-p", BENCH_LLM, 0, 0.8f, 0.05f, 0, 1.0f },
-        { "top-k", BENCH_LLM, 0, 0.8f, 0.0f, 50, 1.0f },
-        { "top-p", BENCH_LLM, 0, 0.8f, 0.0f, 0, 0.9f },
-        { "all four", BENCH_LLM, 0, 0.8f, 0.05f, 50, 0.9f },
-        { "flat top-p", BENCH_FLAT, 0, 1.0f, 0.0f, 0, 0.9f },
+        { "greedy", BENCH_LLM, CLSAMPLE_GREEDY, 1.0f, 0.0f, 0, 1.0f, 1.0f, 0.0f, 0 },
+        { "temperature", BENCH_LLM, 0, 0.8f, 0.0f, 0, 1.0f, 1.0f, 0.0f, 0 },
+        { "min-p", BENCH_LLM, 0, 0.8f, 0.05f, 0, 1.0f, 1.0f, 0.0f, 0 },
+        { "top-k", BENCH_LLM, 0, 0.8f, 0.0f, 50, 1.0f, 1.0f, 0.0f, 0 },
+        { "top-p", BENCH_LLM, 0, 0.8f, 0.0f, 0, 0.9f, 1.0f, 0.0f, 0 },
+        { "all four", BENCH_LLM, 0, 0.8f, 0.05f, 50, 0.9f, 1.0f, 0.0f, 0 },
+        { "typical", BENCH_LLM, 0, 0.8f, 0.0f, 50, 1.0f, 0.9f, 0.0f, 0 },
+        { "top-n-sigma", BENCH_LLM, 0, 0.8f, 0.0f, 0, 1.0f, 1.0f, 1.0f, 0 },
+        { "bias 300", BENCH_LLM, 0, 0.8f, 0.0f, 0, 1.0f, 1.0f, 0.0f, 300 },
+        { "flat top-p", BENCH_FLAT, 0, 1.0f, 0.0f, 0, 0.9f, 1.0f, 0.0f, 0 },
     };
 
     for (size_t i = 0; i < COUNT(all); i++) {
@@ -82,7 +89,9 @@ static void fill_settings(grid *g)
         p.min_p = all[i].min_p;
         p.top_k = all[i].top_k;
         p.top_p = all[i].top_p;
-        g->settings[i] = (bench_setting){ all[i].name, all[i].kind, p };
+        p.typical_p = all[i].typical_p;
+        p.top_n_sigma = all[i].top_n_sigma;
+        g->settings[i] = (bench_setting){ all[i].name, all[i].kind, p, all[i].biases };
     }
     g->n_settings = COUNT(all);
 }
@@ -98,8 +107,8 @@ static void fill_grid(bench *b)
     g->dtypes[0] = b->dtype == CLI_UNSET ? CLSAMPLE_F32 : b->dtype;
     g->vocabs[0] = b->vocab ? b->vocab : 49152;
     g->rows[0] = b->rows ? b->rows : 1;
-    g->settings[0] =
-        (bench_setting){ "given", b->kind == CLI_UNSET ? (uint32_t)BENCH_LLM : b->kind, b->params };
+    g->settings[0] = (bench_setting){ "given", b->kind == CLI_UNSET ? (uint32_t)BENCH_LLM : b->kind,
+                                      b->params, b->biases };
     if (b->in.file) g->settings[0].kind = CLI_UNSET;
     g->n_dtypes = g->n_vocabs = g->n_rows = g->n_settings = 1;
     if (!b->sweep) return;
@@ -179,10 +188,12 @@ static int measure_settings(cli *c, bench *b, bench_job *job, const cli_device *
     int code = CLI_DONE;
 
     for (size_t i = first; code == CLI_DONE && i < g->n_settings; i++) {
+        bench_setting setting = g->settings[i];
         bench_result result;
-        if (g->settings[i].kind != g->settings[first].kind) break;
-        show_progress(b, device, l, g->settings[i].name);
-        code = bench_measure(c, job, &g->settings[i], seconds, b->reps, b->single, &result);
+        if (setting.kind != g->settings[first].kind) break;
+        show_progress(b, device, l, setting.name);
+        if (setting.biases) code = bench_add_biases(c, setting.biases, l->vocab, &setting.params);
+        if (code == CLI_DONE) code = bench_measure(c, job, &setting, seconds, b->reps, b->single, &result);
         clear_progress(b);
         b->done++;
         if (code == CLI_DONE) code = report(c, b, &result);
@@ -350,6 +361,18 @@ static void add_shape(cli_options *o, bench *b)
                              .help = "write them to a file without a header, for other programs" });
 }
 
+static void add_sampling(cli_options *o, bench *b)
+{
+    cli_add_sampling(o, &b->params);
+    cli_add(o, (cli_option){
+                   .kind = CLI_U32,
+                   .name = "bias-count",
+                   .value = "N",
+                   .target = &b->biases,
+                   .max = CLSAMPLE_MAX_EDITS,
+                   .help = "add 2 or -2 to N logits all over the vocabulary, at most all of them (0)" });
+}
+
 static void add_measuring(cli_options *o, bench *b)
 {
     cli_add_heading(o, "Measuring");
@@ -411,7 +434,7 @@ int cmd_bench(cli *c, int argc, char **argv)
 
     add_shape(&o, &b);
     add_measuring(&o, &b);
-    cli_add_sampling(&o, &b.params);
+    add_sampling(&o, &b);
     cli_add_device(&o, &b.selector);
     cli_add_common(&o, c);
     cli_add(&o, (cli_option){ .kind = CLI_SWITCH,

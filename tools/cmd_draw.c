@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* clsample draw: tokens for each row of logits, at steps step, step + 1, ... */
 #include "cli.h"
+#include "sampling.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -88,12 +89,12 @@ static json_t *json_row(const draw *d, uint32_t row)
         const clsample_result *r = result_at(d, row, i);
         ok = cli_json_append(tokens, json_integer(r->token)) &&
              cli_json_append(logprobs, cli_json_number((double)r->logprob)) &&
-             cli_json_append(words, cli_word(&d->logits, r->token));
+             cli_json_append(words, cli_token_text(&d->logits, r->token));
     }
     json_t *object = json_pack("{s:I, s:s, s:o, s:o, s:I}", "row", (json_int_t)d->logits.first_row + row,
                                "status", clsample_row_status_name(first->status), "tokens", tokens,
                                "logprobs", logprobs, "kept", (json_int_t)first->kept);
-    if (d->logits.words && ok && object) ok = json_object_set(object, "words", words) == 0;
+    if (d->logits.texts && ok && object) ok = json_object_set(object, "words", words) == 0;
     json_decref(words);
     if (!ok) {
         json_decref(object);
@@ -126,7 +127,7 @@ static void print_row(const draw *d, uint32_t row)
     for (uint32_t i = 0; i < d->draws; i++) {
         const clsample_result *r = result_at(d, row, i);
         printf("%s %" PRId32, i ? "," : "", r->token);
-        cli_print_word(stdout, &d->logits, r->token);
+        cli_print_token_text(stdout, &d->logits, r->token);
     }
     if (first->status != CLSAMPLE_ROW_OK) printf("  status %s", clsample_row_status_name(first->status));
     printf("  kept %" PRIu32, first->kept);

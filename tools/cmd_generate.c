@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* clsample generate: a text goes on, or is answered, by a model on the device. */
-#include "generate.h"
+#include "generate_run.h"
 #include "model/chat.h"
+#include "model_error.h"
+#include "sampling.h"
 #include "terminal.h"
 
 #include <errno.h>

@@ -3,6 +3,7 @@
 #include "cli.h"
 #include "model/tokenizer.h"
 #include "model/unicode.h"
+#include "model_error.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -231,7 +231,7 @@ static int measure(cli *c, tune *t, clsample_ctx *ctx, double seconds, trial *r)
 
     for (size_t i = 0; i < CELLS; i++) {
         const size_t s = i % COUNT(settings);
-        bench_setting setting = { settings[s].name, BENCH_LLM, CLSAMPLE_PARAMS_INIT };
+        bench_setting setting = { settings[s].name, BENCH_LLM, CLSAMPLE_PARAMS_INIT, 0 };
         bench_stats stats[2];
         setting.params.flags = settings[s].flags;
         setting.params.temperature = 0.8f;

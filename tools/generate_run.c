@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The run of clsample generate: the model behind clsample_generate, texts as they come, Ctrl-C, clocks. */
-#include "generate.h"
+#include "generate_run.h"
+#include "model_error.h"
 #include "terminal.h"
 
 #include <inttypes.h>

@@ -54,7 +54,7 @@ void cli_add_input(cli_options *o, cli_input *in)
                              .name = "tokens",
                              .value = "F",
                              .target = (void *)&in->tokens,
-                             .help = ".json array of strings: the words to show beside token ids" });
+                             .help = ".json array of strings: the texts to show beside token ids" });
 }
 
 size_t cli_dtype_size(uint32_t dtype)
@@ -483,23 +483,23 @@ static int take_row(cli *c, uint32_t row, cli_logits *out)
     return CLI_DONE;
 }
 
-/* ---- Words ---- */
+/* ---- Texts of tokens ---- */
 
-static int load_words(cli *c, const char *name, cli_logits *out)
+static int load_texts(cli *c, const char *name, cli_logits *out)
 {
     json_error_t error;
-    json_t *words =
+    json_t *texts =
         json_load_file(name, JSON_ALLOW_NUL, &error); /* some vocabularies have a token for byte 0 */
 
-    if (!words && error.line < 0) return cli_fail_input(c, "--tokens: %s", error.text);
-    if (!words) return cli_fail_input(c, "--tokens %s: line %d: %s", name, error.line, error.text);
-    out->words = words;
-    if (!json_is_array(words)) {
+    if (!texts && error.line < 0) return cli_fail_input(c, "--tokens: %s", error.text);
+    if (!texts) return cli_fail_input(c, "--tokens %s: line %d: %s", name, error.line, error.text);
+    out->texts = texts;
+    if (!json_is_array(texts)) {
         return cli_fail_input(
             c, "--tokens %s: not an array; allowed is an array of strings, index = token id", name);
     }
-    for (size_t i = 0; i < json_array_size(words); i++) {
-        if (!json_is_string(json_array_get(words, i))) {
+    for (size_t i = 0; i < json_array_size(texts); i++) {
+        if (!json_is_string(json_array_get(texts, i))) {
             return cli_fail_input(
                 c,
                 "--tokens %s: element %zu is not a string; allowed is an array of strings, index = "
@@ -510,25 +510,25 @@ static int load_words(cli *c, const char *name, cli_logits *out)
     return CLI_DONE;
 }
 
-static const json_t *find_word(const cli_logits *logits, int32_t token)
+static const json_t *find_text(const cli_logits *logits, int32_t token)
 {
-    return token < 0 ? NULL : json_array_get(logits->words, (size_t)token);
+    return token < 0 ? NULL : json_array_get(logits->texts, (size_t)token);
 }
 
-json_t *cli_word(const cli_logits *logits, int32_t token)
+json_t *cli_token_text(const cli_logits *logits, int32_t token)
 {
-    json_t *word = token < 0 ? NULL : json_array_get(logits->words, (size_t)token);
+    json_t *text = token < 0 ? NULL : json_array_get(logits->texts, (size_t)token);
 
-    return word ? json_incref(word) : json_null();
+    return text ? json_incref(text) : json_null();
 }
 
-void cli_print_word(FILE *to, const cli_logits *logits, int32_t token)
+void cli_print_token_text(FILE *to, const cli_logits *logits, int32_t token)
 {
-    const json_t *word = find_word(logits, token);
+    const json_t *text = find_text(logits, token);
 
-    if (!word) return;
+    if (!text) return;
     fputs(" \"", to);
-    terminal_quote(to, json_string_value(word), json_string_length(word));
+    terminal_quote(to, json_string_value(text), json_string_length(text));
     putc('"', to);
 }
 
@@ -555,7 +555,7 @@ int cli_logits_load(cli *c, const cli_input *in, cli_logits *out)
 
     if (code == CLI_DONE) code = in->list ? parse_list(c, in->list, out) : read_file(c, in, out);
     if (code == CLI_DONE && in->row != CLI_UNSET) code = take_row(c, in->row, out);
-    if (code == CLI_DONE && in->tokens) code = load_words(c, in->tokens, out);
+    if (code == CLI_DONE && in->tokens) code = load_texts(c, in->tokens, out);
     if (code != CLI_DONE) cli_logits_free(out);
     return code;
 }
@@ -563,6 +563,6 @@ int cli_logits_load(cli *c, const cli_input *in, cli_logits *out)
 void cli_logits_free(cli_logits *logits)
 {
     free(logits->data);
-    json_decref(logits->words);
+    json_decref(logits->texts);
     *logits = (cli_logits){ .data = NULL };
 }

@@ -10,6 +10,8 @@
  *
  * Sums are of floats, in the order that is written here, so two devices may differ in their last bits, but
  * a column's result does not depend on the others of its batch. */
+#include "llama_layout.h"
+
 #pragma OPENCL FP_CONTRACT OFF
 
 #define FN static inline

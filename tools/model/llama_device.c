@@ -56,15 +56,8 @@ uint32_t llama_share(const llama *l, uint32_t tiles)
 
 /* ---- Kernels ---- */
 
-#define LLAMA_TEXT_MAP(X) X(llama_layout) X(llama_base) X(llama_vectors) X(llama_groups)
-#define DECLARE(name)                             \
-    extern const unsigned char cls_text_##name[]; \
-    extern const size_t cls_text_##name##_size;
-LLAMA_TEXT_MAP(DECLARE)
-#define TEXT(name)                               \
-    {                                            \
-        cls_text_##name, &cls_text_##name##_size \
-    }
+CLS_EMBEDDED_DECLARE(model_llama_vectors)
+CLS_EMBEDDED_DECLARE(model_llama_groups)
 
 static uint32_t type_bit(const gguf_tensor *t)
 {
@@ -172,11 +165,8 @@ static bool keeps_binaries(const llama *l)
 
 bool llama_build(llama *l, const llama_tensors *tensors, const char *cache_dir, model_error *error)
 {
-    static const cls_program_source vectors = {
-        "llama_vectors.cl", { TEXT(llama_layout), TEXT(llama_base), TEXT(llama_vectors) }
-    };
-    static const cls_program_source groups = { "llama_groups.cl",
-                                               { TEXT(llama_layout), TEXT(llama_base), TEXT(llama_groups) } };
+    static const cls_embedded vectors = CLS_EMBEDDED(model_llama_vectors, "tools/model/llama_vectors.cl");
+    static const cls_embedded groups = CLS_EMBEDDED(model_llama_groups, "tools/model/llama_groups.cl");
     char options[OPTIONS_ROOM];
 
     if (!write_options(l, tensors, options, sizeof options, error)) return false;

@@ -3,6 +3,9 @@
  * matrix. A work-item adds up one of its 16 rows, over the blocks of one of SLICES slices; neighbours read
  * neighbours. Every barrier is passed by the whole group, outside of loops and branches. */
 
+#include "llama_base.cl"
+#include "llama_layout.h"
+
 typedef __global const float *floats;
 
 #define WORKERS (TILE * SLICES) /* items of a group; SLICES is COLUMNS at least */

@@ -5,6 +5,9 @@
  * An item takes the tiles [share * i, share * (i + 1)) of a matrix, for COLUMNS columns at a time: the
  * weights of its share are read from memory once, and for the other columns from its cache. */
 
+#include "llama_base.cl"
+#include "llama_layout.h"
+
 typedef __global const float *floats;
 
 /* Columns of a prompt that share the keys and values which are read. */

@@ -2,8 +2,8 @@
 #include "tokenizer.h"
 
 #include "keys.h"
+#include "pretokenize.h"
 #include "unicode.h"
-#include "words.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -39,7 +39,7 @@ typedef struct merge {
 } merge;
 
 struct tokenizer {
-    words_rule words;
+    pretokenize_rule rule;
     bool whole_words; /* a word that is a token is not merged from its bytes */
     bool add_bos;
     int32_t bos;
@@ -319,12 +319,12 @@ static bool load_rules(const loader *l)
 {
     static const struct {
         const char *name;
-        words_rule words;
+        pretokenize_rule rule;
         bool whole_words, add_bos;
     } rules[] = {
-        { "gpt-2", WORDS_GPT2, false, false },
-        { "smollm", WORDS_SMOLLM, false, false },
-        { "llama-bpe", WORDS_LLAMA_BPE, true, true },
+        { "gpt-2", PRETOKENIZE_GPT2, false, false },
+        { "smollm", PRETOKENIZE_SMOLLM, false, false },
+        { "llama-bpe", PRETOKENIZE_LLAMA_BPE, true, true },
     };
     tokenizer *t = l->t;
     gguf_string name;
@@ -339,7 +339,7 @@ static bool load_rules(const loader *l)
     if (!gguf_get_string(l->file, "tokenizer.ggml.pre", &name, l->error)) return false;
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
         if (!gguf_string_is(name, rules[i].name)) continue;
-        t->words = rules[i].words;
+        t->rule = rules[i].rule;
         t->whole_words = rules[i].whole_words;
         t->add_bos = rules[i].add_bos;
         return true;
@@ -660,11 +660,11 @@ static bool encode_word(encoder *e, const unsigned char *word, size_t length)
 
 static bool encode_plain(encoder *e, size_t begin, size_t end)
 {
-    words w = { .rule = e->t->words, .text = e->text + begin, .length = end - begin };
+    pretokenizer p = { .rule = e->t->rule, .text = e->text + begin, .length = end - begin };
     const unsigned char *word = NULL;
     size_t length = 0;
 
-    while (words_next(&w, &word, &length)) {
+    while (pretokenize_next(&p, &word, &length)) {
         if (!encode_word(e, word, length)) return false;
     }
     return true;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Byte-level BPE with the vocabulary and merges that a GGUF file carries (tokenizer.ggml.model "gpt2").
  *
- * A text is cut into words (words.h), a word into bytes, and neighbours are merged, the pair of the lowest
- * rank first and of equal ones the leftmost, until no pair is left that the file merges. Method: Sennrich et
- * al., arXiv:1508.07909, on bytes as in GPT-2.
+ * A text is cut into words (pretokenize.h), a word into bytes, and neighbours are merged, the pair of the
+ * lowest rank first and of equal ones the leftmost, until no pair is left that the file merges. Method:
+ * Sennrich et al., arXiv:1508.07909, on bytes as in GPT-2.
  */
 #ifndef TOKENIZER_H
 #define TOKENIZER_H

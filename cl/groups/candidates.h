@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The form for GPUs: the candidates, all tokens of a row from a floor on, in local memory. They are sorted by
+ * id for sums in that order, and by rank for limits. */
+#ifndef CLS_GROUPS_CANDIDATES_H
+#define CLS_GROUPS_CANDIDATES_H
+
+#include "../shared/canonical.h"
+#include "../shared/cuts.h"
+#include "../shared/edits.h"
+#include "../shared/interface.h"
+#include "../shared/row.h"
+#include "group.h"
+
+#define CLS_ROOM 1024u      /* candidates that local memory holds, a power of two */
+#define CLS_HIT_TILES 1024u /* tiles that it can list; more have more candidates than there is room for */
+
+#define CLS_PLAN __local const cls_plan_row           /* where a plan lies, ... */
+#define CLS_SCALE(row) ((row)->shared->measure.scale) /* ... and the scale in force */
+
+typedef struct cls_candidates {
+    ulong sorted[CLS_ROOM];               /* by id, then by rank: see cls_sort_by_rank */
+    uint key[CLS_ROOM], weight[CLS_ROOM]; /* by id; weights as cls_pack has them */
+    uint id[CLS_ROOM];
+} cls_candidates;
+
+/* What a group's work-items share, in local memory. */
+typedef struct cls_shared {
+    cls_group group;
+    /* Here, and not in registers, of which some GPUs have too few: what is needed a word at a time, or again
+     * at the end. */
+    cls_plan_row plan;
+    cls_measure measure;
+    uint vocab;
+    __global const cls_stored *logits;
+    cls_place place;               /* its cut is where the outcome goes; */
+    __global int *token;           /* may be null, */
+    __global cls_result *result;   /* ... as may this, */
+    __global cls_row_state *state; /* ... this, */
+    __global int *history;         /* ... and this */
+    cls_candidates candidates;
+    uint tile[CLS_HIT_TILES]; /* that have candidates */
+    uint hits, count;         /* tiles, candidates */
+    uint low[256], high[256]; /* a histogram, for the row */
+    uint found, id;
+    ulong before;
+    uint kept;
+#if CLS_EXTRAS
+    __global const cls_edit *edits; /* the row's, plan.n_edits in number */
+    __global cls_moments *moments;  /* [tiles] */
+#endif
+} cls_shared;
+
+/* What is known of a row's blocks. */
+#define CLS_SUMS_NONE 0
+#define CLS_SUMS_EXPONENTS 1
+#define CLS_SUMS_WHOLE 2 /* and, until a cut changes them, the sums of all their tokens: the summary's */
+
+#define CLS_TO_GATHER 1u
+#define CLS_TO_WEIGH 2u
+#define CLS_TO_RANK 4u
+
+/* The row that is chosen from. */
+typedef struct cls_row {
+    __global const cls_stored *logits;
+    cls_place place;
+    uint vocab, tiles, blocks;
+    cls_measure measure;
+    int summed; /* at this measure: CLS_SUMS_... */
+    __local cls_shared *shared;
+    uint floor; /* of the candidates */
+    uint count; /* of them, at most CLS_ROOM; 0 if they did not fit */
+    uint todo;  /* with them, CLS_TO_...: before the next op, or when it is needed */
+#if CLS_EXTRAS
+    uint high; /* what lies above counts as masked: CLS_NO_ID, nothing */
+#endif
+} cls_row;
+
+/* ---- The door: every read of a logit goes through it ---- */
+
+#if CLS_EXTRAS
+/* Edited, and without what lies above the upper end. */
+CLS_CALLED uint cls_bits_at(const cls_row *row, uint id)
+{
+    __local const cls_shared *s = row->shared;
+    const uint live = row->place.live[id / CLS_TILE], first = live >> CLS_LIVE_EDITS_SHIFT;
+    uint bits = cls_stored_bits(row->logits[id]);
+
+    if (first)
+        bits = cls_edited_by(s->edits, first - 1, min(first - 1 + CLS_TILE, s->plan.n_edits), id, bits);
+    return live & CLS_LIVE_ABOVE && cls_key(bits) > row->high ? CLS_BITS_MASKED : bits;
+}
+#else
+CLS_FN uint cls_bits_at(const cls_row *row, uint id)
+{
+    return cls_stored_bits(row->logits[id]);
+}
+#endif
+CLS_FN uint cls_key_at(const cls_row *row, uint id)
+{
+    return cls_key(cls_bits_at(row, id));
+}
+/* The key of the largest logit of block b, by one work-item. */
+CLS_FN uint cls_block_max(const cls_row *row, uint b)
+{
+    uint key = CLS_KEY_MASKED;
+
+    for (uint id = b * CLS_BLOCK; id < min((b + 1) * CLS_BLOCK, row->vocab); id++)
+        key = max(key, cls_key_at(row, id));
+    return key;
+}
+
+/* Take what says where the row is anew from local memory: where it is not needed, it is in no registers. */
+CLS_FN void cls_find_row(cls_row *row)
+{
+    row->logits = row->shared->logits;
+    row->place = row->shared->place;
+    row->measure = row->shared->measure;
+    row->vocab = row->shared->vocab;
+    row->tiles = cls_tiles(row->vocab);
+    row->blocks = cls_blocks(row->vocab);
+}
+
+CLS_FN void cls_measure_row(cls_row *row, uint key_max, cls_scale scale)
+{
+    cls_set_measure(&row->measure, key_max, scale);
+    CLS_BARRIER();
+    if (get_local_id(0) == 0) row->shared->measure = row->measure;
+    CLS_BARRIER();
+}
+
+/* ---- The largest logit ---- */
+
+CLS_FN uint cls_row_max(const cls_row *row, int *nan)
+{
+    uint largest = CLS_KEY_MASKED, bad = 0;
+
+    for (uint t = get_local_id(0); t < row->tiles; t += CLS_WG) {
+        largest = max(largest, row->place.key[t]);
+        bad |= row->place.live[t] & CLS_LIVE_NAN;
+    }
+    *nan = cls_group_max(bad, &row->shared->group) != 0;
+    return cls_group_max(largest, &row->shared->group);
+}
+
+/* The smallest id that has the key, which is the row's largest. */
+CLS_FN uint cls_first_id(const cls_row *row, uint key)
+{
+    uint first = CLS_NO_ID, id = CLS_NO_ID;
+
+    for (uint t = get_local_id(0); t < row->tiles; t += CLS_WG)
+        if (row->place.key[t] == key) first = min(first, t);
+    first = cls_group_min(first, &row->shared->group);
+    for (uint i = get_local_id(0); i < CLS_TILE && first * CLS_TILE + i < row->vocab; i += CLS_WG)
+        if (cls_key_at(row, first * CLS_TILE + i) == key) id = min(id, first * CLS_TILE + i);
+    return cls_group_min(id, &row->shared->group);
+}
+
+/* ---- To gather ---- */
+
+/* Does the key with this number come before another in rank? */
+CLS_FN uint cls_is_ahead(uint key, uint number, uint other_key, uint other)
+{
+    return key > other_key || (key == other_key && number < other);
+}
+
+/* A key that at least `wanted` tokens reach, as long as so many work-items have one: each takes the largest
+ * of its tiles, and the one with that rank among them knows. Else `start`. */
+CLS_FN uint cls_floor_of(const cls_row *row, uint start, uint wanted)
+{
+    __local cls_shared *s = row->shared;
+    __local uint *largest = s->candidates.key;
+    const uint lid = get_local_id(0);
+    uint mine = CLS_KEY_MASKED, rank = 1;
+
+    for (uint t = wanted ? lid : row->tiles; t < row->tiles; t += CLS_WG)
+        mine = max(mine, row->place.key[t]);
+    CLS_BARRIER();
+    largest[lid] = mine;
+    s->found = start;
+    CLS_BARRIER();
+#pragma unroll 1 /* else it takes AMD's compiler more registers than there are */
+    for (uint i = wanted ? 0 : CLS_WG; i < CLS_WG; i += 4) {
+        const uint4 key = vload4(0, largest + i);
+        rank += cls_is_ahead(key.x, i, mine, lid) + cls_is_ahead(key.y, i + 1, mine, lid) +
+                cls_is_ahead(key.z, i + 2, mine, lid) + cls_is_ahead(key.w, i + 3, mine, lid);
+    }
+    if (rank == wanted) s->found = max(start, mine);
+    CLS_BARRIER();
+    return s->found;
+}
+
+/* List the tiles that reach the floor, in any order. */
+CLS_FN void cls_list_tiles(const cls_row *row)
+{
+    __local cls_shared *s = row->shared;
+
+    CLS_BARRIER();
+    if (get_local_id(0) == 0) s->hits = s->count = 0;
+    CLS_BARRIER();
+    for (uint t = get_local_id(0); t < row->tiles; t += CLS_WG) {
+        if (row->place.key[t] < row->floor) continue;
+        const uint at = atomic_inc(&s->hits);
+        if (at < CLS_HIT_TILES) s->tile[at] = t;
+    }
+    CLS_BARRIER();
+}
+
+/* Gather the tokens from the floor on, as (id, key) in any order. */
+CLS_FN void cls_collect(const cls_row *row, uint tiles)
+{
+    __local cls_shared *s = row->shared;
+
+    for (uint i = get_local_id(0); i < tiles * CLS_TILE; i += CLS_WG) {
+        const uint id = s->tile[i / CLS_TILE] * CLS_TILE + i % CLS_TILE;
+        if (id >= row->vocab) continue;
+        const uint key = cls_key_at(row, id);
+        if (key < row->floor) continue;
+        const uint at = atomic_inc(&s->count);
+        if (at < CLS_ROOM) s->candidates.sorted[at] = (ulong)id << 32 | key;
+    }
+    CLS_BARRIER();
+}
+
+CLS_FN uint cls_power_above(uint n)
+{
+    uint power = 1;
+
+    while (power < n)
+        power *= 2;
+    return power;
+}
+
+/* Pad n numbers with such as sort behind all others, and sort. */
+CLS_FN void cls_sort(const cls_row *row, uint n)
+{
+    const uint room = n ? cls_power_above(n) : 0;
+
+    for (uint i = n + get_local_id(0); i < room; i += CLS_WG)
+        row->shared->candidates.sorted[i] = ULONG_MAX;
+    cls_group_sort(row->shared->candidates.sorted, room);
+}
+
+/* Take the tokens from the floor on as candidates, in the order of ids, if they fit. */
+CLS_FN void cls_gather(cls_row *row)
+{
+    __local cls_shared *s = row->shared;
+
+    cls_find_row(row);
+    cls_list_tiles(row);
+    const uint hits = s->hits;
+    cls_collect(row, hits <= CLS_HIT_TILES ? hits : 0);
+    const uint n = hits <= CLS_HIT_TILES ? s->count : CLS_ROOM + 1;
+    row->count = n <= CLS_ROOM ? n : 0;
+    row->todo = CLS_TO_WEIGH | CLS_TO_RANK;
+    cls_sort(row, row->count);
+    for (uint i = get_local_id(0); i < row->count; i += CLS_WG) {
+        s->candidates.id[i] = (uint)(s->candidates.sorted[i] >> 32);
+        s->candidates.key[i] = (uint)s->candidates.sorted[i];
+    }
+    CLS_BARRIER();
+}
+
+/* Are the candidates all that the cut keeps, and perhaps more? */
+CLS_FN int cls_candidates_cover(const cls_row *row, const cls_cut *cut)
+{
+    return row->count > 0 && row->floor <= cut->key;
+}
+
+/* ---- Weights ---- */
+
+CLS_CALLED uint cls_candidate_weight(const cls_row *row, uint i)
+{
+    const uint key_max = cls_block_max(row, row->shared->candidates.id[i] / CLS_BLOCK);
+    const int exponent = cls_weigh(key_max, row->measure.scale).exponent;
+
+    return cls_pack(&row->measure, row->shared->candidates.key[i], exponent);
+}
+
+/* Weigh the candidates at the row's measure, where they are not yet. */
+CLS_FN void cls_weigh_candidates(cls_row *row)
+{
+    const uint n = row->todo & CLS_TO_WEIGH ? row->count : 0;
+
+    for (uint i = get_local_id(0); i < n; i += CLS_WG)
+        row->shared->candidates.weight[i] = cls_candidate_weight(row, i);
+    row->todo &= ~CLS_TO_WEIGH;
+    CLS_BARRIER();
+}
+
+/* What candidate i adds to the mass of what the cut keeps, in the order of ids: the weights of a block are
+ * added before they become mass. 0 if it is not kept. */
+CLS_FN ulong cls_increment(const cls_row *row, const cls_cut *cut, uint i)
+{
+    __local const cls_candidates *c = &row->shared->candidates;
+    const uint weight = c->weight[i], block = c->id[i] / CLS_BLOCK;
+    uint before = 0;
+
+    if (!cls_kept(c->key[i], c->id[i], cut)) return 0;
+    for (uint j = i; j > 0 && c->id[j - 1] / CLS_BLOCK == block; j--)
+        if (cls_kept(c->key[j - 1], c->id[j - 1], cut)) before += CLS_UNITS(c->weight[j - 1]);
+    return cls_units_mass(&row->measure, before + CLS_UNITS(weight), CLS_SHIFT(weight)) -
+           cls_units_mass(&row->measure, before, CLS_SHIFT(weight));
+}
+
+/* The mass of the candidates of a share that the cut keeps; *count takes their number. */
+CLS_CALLED ulong cls_candidates_kept(const cls_row *row, cls_share share, const cls_cut *cut, uint *count)
+{
+    __local const cls_candidates *c = &row->shared->candidates;
+    ulong mass = 0;
+
+    *count = 0;
+    for (uint i = share.begin; i < share.end; i++) {
+        mass += cls_increment(row, cut, i);
+        *count += cls_kept(c->key[i], c->id[i], cut);
+    }
+    return mass;
+}
+
+/* The candidate kept in a share whose running mass, from `sum` on, first exceeds `target`, which lies in
+ * there; *mass takes its own. */
+CLS_CALLED uint cls_draw_candidate(const cls_row *row, cls_share share, const cls_cut *cut, ulong sum,
+                                   ulong target, ulong *mass)
+{
+    uint i = share.begin;
+    ulong mine;
+
+    for (; (mine = cls_increment(row, cut, i)) + sum <= target; i++)
+        sum += mine;
+    *mass = mine;
+    return row->shared->candidates.id[i];
+}
+
+/* ---- Limits ---- */
+
+/* Sort the candidates by rank, where they are not yet: larger ones first, then smaller ids. Each element has
+ * its place in the order of ids in the lower half. */
+CLS_FN void cls_sort_by_rank(cls_row *row, const cls_limit *limit)
+{
+    __local cls_candidates *c = &row->shared->candidates;
+    const uint n = row->todo & CLS_TO_RANK || cls_is_by_distance(limit) ? row->count : 0;
+
+    for (uint i = get_local_id(0); i < n; i += CLS_WG)
+        c->sorted[i] = (ulong)~cls_rank(limit, c->key[i]) << 32 | i;
+    row->todo = cls_is_by_distance(limit) ? row->todo | CLS_TO_RANK : row->todo & ~CLS_TO_RANK;
+    cls_sort(row, n);
+}
+CLS_FN uint cls_rank_at(const cls_row *row, uint i)
+{
+    return ~(uint)(row->shared->candidates.sorted[i] >> 32);
+}
+CLS_FN uint cls_ranked_id(const cls_row *row, uint i)
+{
+    return row->shared->candidates.id[(uint)row->shared->candidates.sorted[i]];
+}
+CLS_FN int cls_ranked_kept(const cls_row *row, const cls_cut *cut, uint i)
+{
+#if CLS_EXTRAS
+    const uint key = row->shared->candidates.key[(uint)row->shared->candidates.sorted[i]];
+#else
+    const uint key = cls_rank_at(row, i);
+#endif
+    return cls_kept(key, cls_ranked_id(row, i), cut);
+}
+/* What it counts for a limit; 0 if it is not kept. */
+CLS_FN ulong cls_ranked_amount(const cls_row *row, const cls_limit *limit, const cls_cut *cut, uint i)
+{
+    __local const cls_candidates *c = &row->shared->candidates;
+
+    if (!cls_ranked_kept(row, cut, i)) return 0;
+    return limit->masses ? cls_weight_mass(&row->measure, c->weight[(uint)c->sorted[i]]) : 1;
+}
+
+/* The first candidate with the rank at which the limit is passed, which is that of number i or of a later
+ * one. *sum is what is kept before i, and takes what is kept before that rank. */
+CLS_FN uint cls_passing_candidate(const cls_row *row, const cls_limit *limit, const cls_cut *cut, uint i,
+                                  ulong *sum)
+{
+    for (;; i++) {
+        const ulong amount = cls_ranked_amount(row, limit, cut, i);
+        if (*sum + amount > limit->most) break;
+        *sum += amount;
+    }
+    const uint rank = cls_rank_at(row, i);
+    for (; i > 0 && cls_rank_at(row, i - 1) == rank; i--)
+        *sum -= cls_ranked_amount(row, limit, cut, i - 1);
+    return i;
+}
+
+/* The limit is passed by the candidate of number i or a later one, `sum` being what is kept before i: *rank
+ * and *id take where the cut belongs, as the rule for ties asks. */
+CLS_CALLED void cls_pass_candidates(const cls_row *row, const cls_limit *limit, const cls_cut *cut, uint i,
+                                    ulong sum, uint *rank, uint *id)
+{
+    const uint first = cls_passing_candidate(row, limit, cut, i, &sum), passing = cls_rank_at(row, first);
+
+    *rank = passing;
+    *id = CLS_NO_ID;
+#if CLS_EXTRAS
+    if (limit->by_distance) {
+        *rank = cls_last_nearness(limit, passing, sum);
+        return;
+    }
+#endif
+    if (!cls_passer_stays(limit, sum, cls_ranked_amount(row, limit, cut, first),
+                          passing == row->measure.key_max)) {
+        *rank = cls_rank_at(row, first - 1);
+        return;
+    }
+    if (!limit->exact) return;
+    *id = 0;
+    for (i = first; i < row->count && cls_rank_at(row, i) == passing && cls_ranked_kept(row, cut, i); i++) {
+        if (cls_is_below(sum, limit)) *id = cls_ranked_id(row, i);
+        sum += cls_ranked_amount(row, limit, cut, i);
+    }
+}
+
+/* Find where the running amount of the candidates, by rank, passes the limit; 0 if it does not. The work-item
+ * that finds it hands it over. By distance they must be all that is kept. */
+CLS_FN int cls_find_candidate(cls_row *row, const cls_limit *limit, const cls_cut *cut, uint *rank, uint *id)
+{
+    __local cls_shared *s = row->shared;
+    const int on = !cls_is_by_distance(limit) || cls_candidates_cover(row, cut);
+    const cls_share share = cls_share_of(on ? row->count : 0);
+    ulong mine = 0, total;
+
+    cls_sort_by_rank(row, limit);
+    for (uint i = share.begin; i < share.end; i++)
+        mine += cls_ranked_amount(row, limit, cut, i);
+    const ulong sum = cls_group_scan(mine, &s->group, &total);
+    if (sum <= limit->most && sum + mine > limit->most) {
+        cls_pass_candidates(row, limit, cut, share.begin, sum, rank, id);
+        s->found = *rank;
+        s->id = *id;
+    }
+    CLS_BARRIER();
+    *rank = s->found;
+    *id = s->id;
+    return total > limit->most;
+}
+
+#endif
