@@ -46,8 +46,7 @@ static clsample_status need_kernel(clsample_ctx *ctx, kernel_use use, cls_source
     if (*kernel) return CLSAMPLE_OK;
     /* PoCL takes two minutes to optimize the form for GPUs, whose many barriers cut a kernel into as many
      * loops, for a CPU that is better off with the other form. */
-    const bool plain =
-        (source == CLS_SRC_CHOICE || source == CLS_SRC_SUMMARY) && ctx->tuning.cpu && ctx->tuning.pocl;
+    const bool plain = source == CLS_SRC_CHOICE && ctx->tuning.cpu && ctx->tuning.pocl;
     snprintf(options, sizeof options,
              "-DCLS_DTYPE=%u -DCLS_EXTRAS=%d -DCLS_WG=%u -DCLS_LANES=%u -DCLS_KEEP_CALLS=%d "
              "-DCLS_CANDIDATES_OFF=%d%s",

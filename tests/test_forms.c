@@ -158,15 +158,6 @@ static bool check_programs(clsample_ctx *ctx, int form, uint32_t vocab, test_sha
     return fits;
 }
 
-/* PoCL takes many minutes to compile the form for GPUs with extras; the other runtimes run it. */
-static bool takes_too_long(int form)
-{
-    const bool left_out = forms[form].options.flags & CLSAMPLE_FORCE_GROUPS && strstr(dev.name, "Portable");
-
-    if (left_out) printf("left out: %s with extras (PoCL takes minutes to compile it)\n", forms[form].name);
-    return left_out;
-}
-
 START_TEST(every_form_and_program)
 {
     static const uint32_t size[] = { 257, 1, 1000, 2049, 64, 255, 2048, 40000 };
@@ -174,7 +165,7 @@ START_TEST(every_form_and_program)
     const uint32_t shapes = test_scaled("shapes of every_form_and_program", 4, 3, 2);
     const uint32_t count = test_scaled("programs of every_form_and_program", 4, 1, 1);
 
-    if (!is_wanted(forms[_i].name) || takes_too_long(_i)) return;
+    if (!is_wanted(forms[_i].name)) return;
     clsample_ctx *ctx = open_form(_i);
     for (uint32_t s = 0; s < sizes; s++) {
         for (uint32_t i = 0; i < shapes; i++) {
@@ -235,7 +226,7 @@ START_TEST(batch_in_every_form)
 {
     clsample_ctx *const own = dev.ctx;
 
-    if (!is_wanted(forms[_i].name) || takes_too_long(_i)) return;
+    if (!is_wanted(forms[_i].name)) return;
     dev.ctx = open_form(_i);
     check_batch(forms[_i].name, test_scaled("logits of batch_in_every_form", 3001, 601, 301));
     clsample_destroy(dev.ctx);

@@ -120,14 +120,6 @@ CLS_FN void cls_find_row(cls_row *row)
     row->blocks = cls_blocks(row->vocab);
 }
 
-CLS_FN void cls_measure_row(cls_row *row, uint key_max, cls_scale scale)
-{
-    cls_set_measure(&row->measure, key_max, scale);
-    CLS_BARRIER();
-    if (get_local_id(0) == 0) row->shared->measure = row->measure;
-    CLS_BARRIER();
-}
-
 /* ---- The largest logit ---- */
 
 CLS_FN uint cls_row_max(const cls_row *row, int *nan)
@@ -189,15 +181,12 @@ CLS_FN uint cls_floor_of(const cls_row *row, uint start, uint wanted)
     return s->found;
 }
 
-/* List the tiles that reach the floor, in any order. */
-CLS_FN void cls_list_tiles(const cls_row *row)
+/* List the tiles that reach the floor, in any order, if `on`. */
+CLS_FN void cls_list_tiles(const cls_row *row, uint on)
 {
     __local cls_shared *s = row->shared;
 
-    CLS_BARRIER();
-    if (get_local_id(0) == 0) s->hits = s->count = 0;
-    CLS_BARRIER();
-    for (uint t = get_local_id(0); t < row->tiles; t += CLS_WG) {
+    for (uint t = on ? get_local_id(0) : row->tiles; t < row->tiles; t += CLS_WG) {
         if (row->place.key[t] < row->floor) continue;
         const uint at = atomic_inc(&s->hits);
         if (at < CLS_HIT_TILES) s->tile[at] = t;
@@ -240,20 +229,22 @@ CLS_FN void cls_sort(const cls_row *row, uint n)
     cls_group_sort(row->shared->candidates.sorted, room);
 }
 
-/* Take the tokens from the floor on as candidates, in the order of ids, if they fit. */
+/* If it is to do, take the tokens from the floor on as candidates, in the order of ids, if they fit. There are
+ * no hits before. */
 CLS_FN void cls_gather(cls_row *row)
 {
     __local cls_shared *s = row->shared;
+    const uint on = row->todo & CLS_TO_GATHER;
 
     cls_find_row(row);
-    cls_list_tiles(row);
+    cls_list_tiles(row, on);
     const uint hits = s->hits;
     cls_collect(row, hits <= CLS_HIT_TILES ? hits : 0);
-    const uint n = hits <= CLS_HIT_TILES ? s->count : CLS_ROOM + 1;
-    row->count = n <= CLS_ROOM ? n : 0;
-    row->todo = CLS_TO_WEIGH | CLS_TO_RANK;
-    cls_sort(row, row->count);
-    for (uint i = get_local_id(0); i < row->count; i += CLS_WG) {
+    const uint found = s->count, n = hits <= CLS_HIT_TILES && found <= CLS_ROOM ? found : 0;
+    if (on) row->count = n;
+    if (on) row->todo = CLS_TO_WEIGH | CLS_TO_RANK;
+    cls_sort(row, n);
+    for (uint i = get_local_id(0); i < n; i += CLS_WG) {
         s->candidates.id[i] = (uint)(s->candidates.sorted[i] >> 32);
         s->candidates.key[i] = (uint)s->candidates.sorted[i];
     }

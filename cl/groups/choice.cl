@@ -44,7 +44,7 @@ CLS_FN void cls_keep_plan(const cls_call *call, __global const cls_plan_row *pla
 /* Of a row whose largest logit has this key, which is not masked. */
 CLS_FN void cls_choose_row(cls_row *row, CLS_PLAN *plan, cls_cut *cut, cls_result *result)
 {
-    cls_measure_row(row, cut->key_max, plan->scale);
+    cls_set_measure(&row->measure, cut->key_max, plan->scale);
     row->summed = plan->flags & CLS_PLAN_SUMS ? CLS_SUMS_WHOLE : CLS_SUMS_NONE;
     cls_run(row, plan, cut, result);
 }

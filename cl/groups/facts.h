@@ -141,7 +141,7 @@ CLS_FN void cls_mask_above(cls_row *row, uint high, cls_cut *cut)
     }
     barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);
     cut->key_max = cls_row_max(row, &nan);
-    cls_measure_row(row, cut->key_max, row->measure.scale);
+    cls_set_measure(&row->measure, cut->key_max, row->measure.scale);
     row->summed = CLS_SUMS_NONE;
     row->count = 0;
 }

@@ -25,7 +25,6 @@ CLS_FN void cls_begin(cls_row *row, CLS_PLAN *plan, const cls_cut *cut)
 
     row->floor = cut->key;
     row->count = row->todo = 0;
-    if (CLS_CANDIDATES_OFF || plan->n_ops == 0) return;
     for (; i < plan->n_ops && !(plan->op[i].code & CLS_OP_LIMIT); i++) {
         const float hi = as_float(plan->op[i].arg[0]), lo = as_float(plan->op[i].arg[1]);
         if (plan->op[i].code == CLS_OP_MARGIN)
@@ -34,17 +33,27 @@ CLS_FN void cls_begin(cls_row *row, CLS_PLAN *plan, const cls_cut *cut)
     if (i < plan->n_ops && plan->op[i].code == CLS_OP_COUNT) wanted = plan->op[i].arg[0];
     if (i < plan->n_ops && plan->op[i].code == CLS_OP_MASS) wanted = min(CLS_GUESSED, (uint)CLS_WG / 2);
     row->floor = cls_floor_of(row, row->floor, wanted <= min((uint)CLS_WG, row->tiles) ? wanted : 0);
-    row->todo = CLS_TO_GATHER;
+    if (!CLS_CANDIDATES_OFF && plan->n_ops > 0) row->todo = CLS_TO_GATHER;
 }
 
+/* The barriers are met whether there is something to gather or not: PoCL writes out all that follows a branch
+ * with barriers once for each of its ways, which for several in a row takes minutes. */
 CLS_FN void cls_ready(cls_row *row)
 {
-    if (row->todo & CLS_TO_GATHER) cls_gather(row);
+    __local cls_shared *s = row->shared;
+
+    CLS_BARRIER();
+    if (get_local_id(0) == 0) {
+        s->measure = row->measure; /* it may be another */
+        s->hits = s->count = 0;
+    }
+    CLS_BARRIER();
+    cls_gather(row);
 }
 
 CLS_FN void cls_rescale(cls_row *row, cls_scale scale, const cls_cut *cut)
 {
-    cls_measure_row(row, row->measure.key_max, scale);
+    cls_set_measure(&row->measure, row->measure.key_max, scale);
     row->summed = CLS_SUMS_NONE;
     row->todo |= CLS_TO_WEIGH;
 }
