@@ -156,7 +156,7 @@ START_TEST(batch_and_dtype)
     const uint32_t dtype = (uint32_t)_i;
     const uint32_t rows = dtype == CLSAMPLE_BF16
                               ? test_scaled("rows of a batch in bfloat16", MOST_ROWS, MOST_ROWS, 6)
-                              : MOST_ROWS;
+                              : test_scaled("rows of a batch", MOST_ROWS, MOST_ROWS, 12);
     /* Their kernels take llvmpipe half a minute each. */
     const bool extras = dtype == CLSAMPLE_F32 || dev.speed != SPEED_SLOW;
     float *x = test_alloc(rows * vocab * sizeof *x);
