@@ -6,180 +6,12 @@
 
 #include "../shared/canonical.h"
 #include "../shared/cuts.h"
-#include "../shared/edits.h"
 #include "../shared/interface.h"
 #include "../shared/row.h"
 #include "group.h"
-
-#define CLS_ROOM 1024u      /* candidates that local memory holds, a power of two */
-#define CLS_HIT_TILES 1024u /* tiles that it can list; more have more candidates than there is room for */
-
-#define CLS_PLAN __local const cls_plan_row           /* where a plan lies, ... */
-#define CLS_SCALE(row) ((row)->shared->measure.scale) /* ... and the scale in force */
-
-typedef struct cls_candidates {
-    ulong sorted[CLS_ROOM];               /* by id, then by rank: see cls_sort_by_rank */
-    uint key[CLS_ROOM], weight[CLS_ROOM]; /* by id; weights as cls_pack has them */
-    uint id[CLS_ROOM];
-} cls_candidates;
-
-/* What a group's work-items share, in local memory. */
-typedef struct cls_shared {
-    cls_group group;
-    /* Here, and not in registers, of which some GPUs have too few: what is needed a word at a time, or again
-     * at the end. */
-    cls_plan_row plan;
-    cls_measure measure;
-    uint vocab;
-    __global const cls_stored *logits;
-    cls_place place;               /* its cut is where the outcome goes; */
-    __global int *token;           /* may be null, */
-    __global cls_result *result;   /* ... as may this, */
-    __global cls_row_state *state; /* ... this, */
-    __global int *history;         /* ... and this */
-    cls_candidates candidates;
-    uint tile[CLS_HIT_TILES]; /* that have candidates */
-    uint hits, count;         /* tiles, candidates */
-    uint low[256], high[256]; /* a histogram, for the row */
-    uint found, id;
-    ulong before;
-    uint kept;
-#if CLS_EXTRAS
-    __global const cls_edit *edits; /* the row's, plan.n_edits in number */
-    __global cls_moments *moments;  /* [tiles] */
-#endif
-} cls_shared;
-
-/* What is known of a row's blocks. */
-#define CLS_SUMS_NONE 0
-#define CLS_SUMS_EXPONENTS 1
-#define CLS_SUMS_WHOLE 2 /* and, until a cut changes them, the sums of all their tokens: the summary's */
-
-#define CLS_TO_GATHER 1u
-#define CLS_TO_WEIGH 2u
-#define CLS_TO_RANK 4u
-
-/* The row that is chosen from. */
-typedef struct cls_row {
-    __global const cls_stored *logits;
-    cls_place place;
-    uint vocab, tiles, blocks;
-    cls_measure measure;
-    int summed; /* at this measure: CLS_SUMS_... */
-    __local cls_shared *shared;
-    uint floor; /* of the candidates */
-    uint count; /* of them, at most CLS_ROOM; 0 if they did not fit */
-    uint todo;  /* with them, CLS_TO_...: before the next op, or when it is needed */
-#if CLS_EXTRAS
-    uint high; /* what lies above counts as masked: CLS_NO_ID, nothing */
-#endif
-} cls_row;
-
-/* ---- The door: every read of a logit goes through it ---- */
-
-#if CLS_EXTRAS
-/* Edited, and without what lies above the upper end. */
-CLS_CALLED uint cls_bits_at(const cls_row *row, uint id)
-{
-    __local const cls_shared *s = row->shared;
-    const uint live = row->place.live[id / CLS_TILE], first = live >> CLS_LIVE_EDITS_SHIFT;
-    uint bits = cls_stored_bits(row->logits[id]);
-
-    if (first)
-        bits = cls_edited_by(s->edits, first - 1, min(first - 1 + CLS_TILE, s->plan.n_edits), id, bits);
-    return live & CLS_LIVE_ABOVE && cls_key(bits) > row->high ? CLS_BITS_MASKED : bits;
-}
-#else
-CLS_FN uint cls_bits_at(const cls_row *row, uint id)
-{
-    return cls_stored_bits(row->logits[id]);
-}
-#endif
-CLS_FN uint cls_key_at(const cls_row *row, uint id)
-{
-    return cls_key(cls_bits_at(row, id));
-}
-/* The key of the largest logit of block b, by one work-item. */
-CLS_FN uint cls_block_max(const cls_row *row, uint b)
-{
-    uint key = CLS_KEY_MASKED;
-
-    for (uint id = b * CLS_BLOCK; id < min((b + 1) * CLS_BLOCK, row->vocab); id++)
-        key = max(key, cls_key_at(row, id));
-    return key;
-}
-
-/* Take what says where the row is anew from local memory: where it is not needed, it is in no registers. */
-CLS_FN void cls_find_row(cls_row *row)
-{
-    row->logits = row->shared->logits;
-    row->place = row->shared->place;
-    row->measure = row->shared->measure;
-    row->vocab = row->shared->vocab;
-    row->tiles = cls_tiles(row->vocab);
-    row->blocks = cls_blocks(row->vocab);
-}
-
-/* ---- The largest logit ---- */
-
-CLS_FN uint cls_row_max(const cls_row *row, int *nan)
-{
-    uint largest = CLS_KEY_MASKED, bad = 0;
-
-    for (uint t = get_local_id(0); t < row->tiles; t += CLS_WG) {
-        largest = max(largest, row->place.key[t]);
-        bad |= row->place.live[t] & CLS_LIVE_NAN;
-    }
-    *nan = cls_group_max(bad, &row->shared->group) != 0;
-    return cls_group_max(largest, &row->shared->group);
-}
-
-/* The smallest id that has the key, which is the row's largest. */
-CLS_FN uint cls_first_id(const cls_row *row, uint key)
-{
-    uint first = CLS_NO_ID, id = CLS_NO_ID;
-
-    for (uint t = get_local_id(0); t < row->tiles; t += CLS_WG)
-        if (row->place.key[t] == key) first = min(first, t);
-    first = cls_group_min(first, &row->shared->group);
-    for (uint i = get_local_id(0); i < CLS_TILE && first * CLS_TILE + i < row->vocab; i += CLS_WG)
-        if (cls_key_at(row, first * CLS_TILE + i) == key) id = min(id, first * CLS_TILE + i);
-    return cls_group_min(id, &row->shared->group);
-}
+#include "tile.h"
 
 /* ---- To gather ---- */
-
-/* Does the key with this number come before another in rank? */
-CLS_FN uint cls_is_ahead(uint key, uint number, uint other_key, uint other)
-{
-    return key > other_key || (key == other_key && number < other);
-}
-
-/* A key that at least `wanted` tokens reach, as long as so many work-items have one: each takes the largest
- * of its tiles, and the one with that rank among them knows. Else `start`. */
-CLS_FN uint cls_floor_of(const cls_row *row, uint start, uint wanted)
-{
-    __local cls_shared *s = row->shared;
-    __local uint *largest = s->candidates.key;
-    const uint lid = get_local_id(0);
-    uint mine = CLS_KEY_MASKED, rank = 1;
-
-    for (uint t = wanted ? lid : row->tiles; t < row->tiles; t += CLS_WG)
-        mine = max(mine, row->place.key[t]);
-    CLS_BARRIER();
-    largest[lid] = mine;
-    s->found = start;
-    CLS_BARRIER();
-#pragma unroll 1 /* else it takes AMD's compiler more registers than there are */
-    for (uint i = wanted ? 0 : CLS_WG; i < CLS_WG; i += 4) {
-        const uint4 key = vload4(0, largest + i);
-        rank += cls_is_ahead(key.x, i, mine, lid) + cls_is_ahead(key.y, i + 1, mine, lid) +
-                cls_is_ahead(key.z, i + 2, mine, lid) + cls_is_ahead(key.w, i + 3, mine, lid);
-    }
-    if (rank == wanted) s->found = max(start, mine);
-    CLS_BARRIER();
-    return s->found;
-}
 
 /* List the tiles that reach the floor, in any order, if `on`. */
 CLS_FN void cls_list_tiles(const cls_row *row, uint on)
@@ -229,8 +61,8 @@ CLS_FN void cls_sort(const cls_row *row, uint n)
     cls_group_sort(row->shared->candidates.sorted, room);
 }
 
-/* If it is to do, take the tokens from the floor on as candidates, in the order of ids, if they fit. There are
- * no hits before. */
+/* If it is to do, take the tokens from the floor on as candidates, in the order of ids, if they fit. There
+ * are no hits before. */
 CLS_FN void cls_gather(cls_row *row)
 {
     __local cls_shared *s = row->shared;

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The form for GPUs: facts about what is kept that only some samplers ask for, and the upper end that one of
- * them sets. */
+/* The form for GPUs: facts about what is kept that only some samplers ask for. */
 #ifndef CLS_GROUPS_FACTS_H
 #define CLS_GROUPS_FACTS_H
 
 #include "../shared/bounds.h"
 #include "../shared/cuts.h"
 #include "../shared/facts.h"
-#include "candidates.h"
 #include "group.h"
 #include "row.h"
+#include "search.h"
+#include "tile.h"
 
 #if CLS_EXTRAS
 
@@ -118,44 +118,6 @@ CLS_FN void cls_find_mean(cls_row *row, const cls_op *op, const cls_cut *cut, cl
     mean.weighted = cls_bin(s, 0);
     mean.units = cls_bin(s, 1);
     facts->gap = cls_mean_gap(&mean, m->key_max, m->scale, as_float(op->arg[2]));
-}
-
-/* ---- The upper end ---- */
-
-/* What lies above `high` counts as masked from now on: tiles that have such tokens get other largest keys,
- * and the row is measured by the largest that is left. */
-CLS_FN void cls_mask_above(cls_row *row, uint high, cls_cut *cut)
-{
-    int nan;
-
-    cls_find_row(row);
-    barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE); /* others may still read the largest keys */
-    row->high = cut->high = high;
-    for (uint t = get_local_id(0); t < row->tiles; t += CLS_WG) {
-        if (row->place.key[t] <= high) continue;
-        uint key = CLS_KEY_MASKED;
-        row->place.live[t] |= CLS_LIVE_ABOVE;
-        for (uint id = t * CLS_TILE; id < min((t + 1) * CLS_TILE, row->vocab); id++)
-            key = max(key, cls_key_at(row, id));
-        row->place.key[t] = key;
-    }
-    barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);
-    cut->key_max = cls_row_max(row, &nan);
-    cls_set_measure(&row->measure, cut->key_max, row->measure.scale);
-    row->summed = CLS_SUMS_NONE;
-    row->count = 0;
-}
-
-/* Keep what has this nearness to the mean, at least. */
-CLS_FN void cls_keep_nearest(cls_row *row, const cls_limit *limit, uint nearness, cls_cut *cut)
-{
-    uint low, high;
-
-    cls_nearness_interval(limit->key_max, limit->gap, nearness, &low, &high);
-    cls_raise_cut(cut, low);
-    if (high < row->measure.key_max) cls_mask_above(row, high, cut);
-    row->floor = cut->key;
-    if (!CLS_CANDIDATES_OFF) row->todo |= CLS_TO_GATHER;
 }
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "../shared/canonical.h"
 #include "../shared/cuts.h"
+#include "../shared/edits.h"
 #include "../shared/handover.h"
 #include "../shared/interface.h"
 #include "../shared/row.h"
@@ -107,7 +108,7 @@ CLS_FN int cls_edit_sum(const cls_row *row, CLS_PLAN *plan, uint id, uint before
     const cls_weight old = cls_weigh(before, plan->scale), next = cls_weigh(after, plan->scale);
     if (old.exponent >= exponent || (!gone && next.exponent > exponent)) {
         *summed = b;
-        return cls_sum_edited(row, plan, b, cls_edit_from(row, b * CLS_BLOCK));
+        return cls_sum_edited(row, plan, b, cls_edit_from(row->edits, 0, row->n_edits, b * CLS_BLOCK));
     }
     row->place.sum[b] += (gone ? 0 : cls_in_block(next, exponent)) - cls_in_block(old, exponent);
     return 1;
@@ -145,7 +146,7 @@ CLS_CALLED void cls_summarize_share(const cls_row *row, CLS_PLAN *plan, uint ahe
     const uint begin = min(g * share, row->tiles), end = min(begin + share, row->tiles);
 #if CLS_EXTRAS
     const int plain = CLS_DTYPE == CLS_F32 && !(plan->flags & CLS_PLAN_MOMENTS); /* edits may come later */
-    uint edit = cls_edit_from(row, begin * CLS_TILE);
+    uint edit = cls_edit_from(row->edits, 0, row->n_edits, begin * CLS_TILE);
 #endif
 
     for (uint t = begin; t < end; t++) {

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The form for CPUs: the row, and the one door to its logits. */
-#ifndef CLS_VECTOR_TILE_H
-#define CLS_VECTOR_TILE_H
+#ifndef CLS_VECTORS_TILE_H
+#define CLS_VECTORS_TILE_H
 
 #include "../shared/cuts.h"
+#include "../shared/edits.h"
 #include "../shared/interface.h"
 #include "../shared/row.h"
 #include "lanes.h"
@@ -44,21 +45,6 @@ typedef struct cls_row {
 } cls_row;
 
 #if CLS_EXTRAS
-/* The first edit from token `id` on. */
-CLS_FN uint cls_edit_from(const cls_row *row, uint id)
-{
-    uint low = 0, high = row->n_edits;
-
-    while (low < high) {
-        const uint middle = low + (high - low) / 2;
-        if (row->edits[middle].id < id)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
 /* The logits from token `id` on, edited. *edit is the number of the first edit from there on, and takes that
  * of the first behind them. */
 CLS_FN cls_uints cls_edit_lanes(const cls_row *row, cls_uints bits, uint id, uint *edit)
