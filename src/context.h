@@ -102,6 +102,8 @@ clsample_status cls_need_edits(clsample_ctx *ctx, const clsample_params *sets, u
                                const cls_history *held, cls_edits *e);
 /* Say in a plan of this set where its edits are. */
 void cls_place_edits(const cls_edits *e, uint32_t set, cls_plan_row *plan);
+/* Let a row whose state has those of its plan begin with the held ids banned, if there are any. */
+void cls_hold_edits(const cls_edits *e, uint32_t set, cls_row_state *state);
 void cls_free_edits(cls_edits *e);
 
 /* ---- memory.c ---- */

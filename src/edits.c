@@ -218,13 +218,18 @@ cleanup:
 
 void cls_place_edits(const cls_edits *e, uint32_t set, cls_plan_row *plan)
 {
-    const cls_uint *held = e->first + e->sets + 1;
-
     plan->edits = e->first[set];
     plan->n_edits = e->first[set + 1] - e->first[set];
-    if (e->until == 0) return;
-    plan->held = held[set];
-    plan->n_held = held[set + 1] - held[set];
-    plan->until = e->until;
-    plan->flags |= CLS_PLAN_EXTRAS;
+    if (e->until > 0) plan->flags |= CLS_PLAN_EXTRAS;
+}
+
+void cls_hold_edits(const cls_edits *e, uint32_t set, cls_row_state *state)
+{
+    if (e->until == 0 || state->length - state->prompt >= e->until) return;
+    const cls_uint *first = e->first + e->sets + 1;
+    state->later = state->edits;
+    state->n_later = state->n_edits;
+    state->edits = first[set];
+    state->n_edits = first[set + 1] - first[set];
+    state->until = e->until;
 }

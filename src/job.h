@@ -60,6 +60,8 @@ typedef struct cls_row_params {
 clsample_status cls_check_n_params(const cls_row_params *p, uint32_t rows);
 /* One set for all? Then the plan of row 0 is the whole batch's: kernels add a row's number to its stream. */
 bool cls_is_one_set(const cls_row_params *p);
+/* The number of a row's set. */
+uint32_t cls_set_of_row(const cls_row_params *p, uint32_t row);
 /* Check a row's set and make its plan; the same for all rows of these logits. */
 clsample_status cls_plan_of_row(const cls_row_params *p, uint32_t row, uint32_t vocab, bool filter,
                                 cls_plan_row *plan);

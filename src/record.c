@@ -37,8 +37,8 @@ static void record(clsample_recording *r)
 }
 
 /* Each row's state before its first step. */
-static clsample_status make_states(clsample_recording *r, const cls_plan_row *plans,
-                                   const cls_history *history)
+static clsample_status make_states(clsample_recording *r, const cls_row_params *params,
+                                   const cls_plan_row *plans, const cls_history *history)
 {
     const uint32_t rows = r->job.logits.rows;
     clsample_status st = CLSAMPLE_OK;
@@ -50,6 +50,9 @@ static clsample_status make_states(clsample_recording *r, const cls_plan_row *pl
         if (history) states[i] = history->states[i];
         states[i].step_lo = plans[i].step_lo;
         states[i].step_hi = plans[i].step_hi;
+        states[i].edits = plans[i].edits;
+        states[i].n_edits = plans[i].n_edits;
+        cls_hold_edits(&r->edits, cls_set_of_row(params, i), &states[i]);
     }
     r->states = clCreateBuffer(r->job.ctx->context, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR,
                                rows * sizeof *states, states, &err);
@@ -76,7 +79,7 @@ static clsample_status make_plans(clsample_recording *r, const cls_row_params *p
                               rows * sizeof *plans, plans, &err);
     CLS_CL(err, "clCreateBuffer parameters");
     r->job.plans = r->plans;
-    CLS_TRY(make_states(r, plans, history));
+    CLS_TRY(make_states(r, params, plans, history));
 cleanup:
     free(plans);
     return st;

@@ -15,14 +15,18 @@ bool cls_is_one_set(const cls_row_params *p)
     return !p->sets || p->n == 1;
 }
 
+uint32_t cls_set_of_row(const cls_row_params *p, uint32_t row)
+{
+    return cls_is_one_set(p) ? 0 : row / p->samples;
+}
+
 clsample_status cls_plan_of_row(const cls_row_params *p, uint32_t row, uint32_t vocab, bool filter,
                                 cls_plan_row *plan)
 {
     const uint32_t prompt = row / p->samples, sample = row % p->samples;
-    const bool one = cls_is_one_set(p);
-    const clsample_status st = cls_plan(p->sets, one ? 0 : prompt, vocab, filter, plan);
+    const clsample_status st = cls_plan(p->sets, cls_set_of_row(p, row), vocab, filter, plan);
 
-    if (st == CLSAMPLE_OK) plan->stream += (one ? prompt : 0) + sample * CLSAMPLE_SAMPLE_STREAM;
+    if (st == CLSAMPLE_OK) plan->stream += (cls_is_one_set(p) ? prompt : 0) + sample * CLSAMPLE_SAMPLE_STREAM;
     return st;
 }
 
@@ -46,10 +50,9 @@ clsample_status cls_edit_rows(cls_job *job, const cls_row_params *p, const cls_h
     for (uint32_t r = 0; r < n; r++)
         job->needs_extras = job->needs_extras || plans[r].flags & CLS_PLAN_EXTRAS;
     if (!job->needs_extras) return st;
-    const bool one = cls_is_one_set(p);
-    CLS_TRY(cls_need_edits(job->ctx, p->sets, one ? 1 : p->n, job->logits.vocab, held, e));
+    CLS_TRY(cls_need_edits(job->ctx, p->sets, cls_is_one_set(p) ? 1 : p->n, job->logits.vocab, held, e));
     for (uint32_t r = 0; r < n; r++)
-        cls_place_edits(e, one ? 0 : r / p->samples, &plans[r]);
+        cls_place_edits(e, cls_set_of_row(p, r), &plans[r]);
     job->edits = e->mem;
 cleanup:
     return st;

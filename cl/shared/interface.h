@@ -72,12 +72,10 @@ typedef struct cls_plan_row {
     cls_uint seed_lo, seed_hi;
     cls_uint step_lo, step_hi;
     cls_uint stream;
-    cls_uint edits, n_edits; /* the first of its edits in the call's list, and their number ... */
-    cls_uint held, n_held,
-        until;         /* ... and in their place before a row with a state has `until` new tokens */
-    float temperature; /* divides what clsample_enqueue_filter writes */
-    float inverse;     /* 1 / temperature, rounded */
-    cls_uint reserved[2];
+    cls_uint edits, n_edits; /* the first of its edits in the call's list, and their number */
+    float temperature;       /* divides what clsample_enqueue_filter writes */
+    float inverse;           /* 1 / temperature, rounded */
+    cls_uint reserved;
     cls_scale scale; /* of weights, until an op changes it, ... */
     cls_scale draw;  /* ... and after the last op, when a token is drawn */
     cls_op op[CLS_OPS_MAX];
@@ -174,6 +172,9 @@ typedef struct cls_row_state {
     cls_uint length, prompt;   /* tokens that the row has, and that it had when it began */
     cls_uint limit;            /* ... that its history has room for */
     cls_uint finish;           /* not 0: it has ended, and what is drawn counts for nothing any more */
+    cls_uint edits, n_edits;   /* of the next draw, as in its plan, whose own do not count then; ... */
+    cls_uint later, n_later;   /* ... these take their place when the row has ... */
+    cls_uint until;            /* ... so many new tokens; 0: never */
 } cls_row_state;
 
 /* Memory for extras. In the form for CPUs a window for each group: a tile with its edits, and its number.

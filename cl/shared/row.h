@@ -65,8 +65,8 @@ CLS_FN __global cls_moments *cls_moments_of(__global uchar *extras, const cls_ca
 }
 #endif
 
-/* Row r's plan, with the step of its state and its own stream. In the fallback pass the ops are left
- * out; edits hold there too, so that what is banned is not drawn. */
+/* Row r's plan, with the step and the edits of its state, and its own stream. In the fallback pass the ops
+ * are left out; edits hold there too, so that what is banned is not drawn. */
 CLS_FN void cls_find_plan(const cls_call *call, __global const cls_plan_row *plans,
                           __global const cls_row_state *states, uint r, cls_plan_row *plan)
 {
@@ -79,10 +79,8 @@ CLS_FN void cls_find_plan(const cls_call *call, __global const cls_plan_row *pla
         const cls_row_state state = states[r];
         plan->step_lo = state.step_lo;
         plan->step_hi = state.step_hi;
-        if (state.length - state.prompt < plan->until) {
-            plan->edits = plan->held;
-            plan->n_edits = plan->n_held;
-        }
+        plan->edits = state.edits;
+        plan->n_edits = state.n_edits;
     }
     if (!call->fallback) return;
     plan->scale = plan->draw;
@@ -101,6 +99,10 @@ CLS_FN void cls_advance_row(__global cls_row_state *place, __global int *history
     if (token >= 0 && state.finish == 0) {
         if (history && state.length < state.limit) history[state.length] = token;
         state.length++;
+        if (state.length - state.prompt == state.until) {
+            state.edits = state.later;
+            state.n_edits = state.n_later;
+        }
     }
     *place = state;
 }
