@@ -216,6 +216,10 @@ START_TEST(steps_in_flight)
     const int kind = _i % 4;
     flight f = { .edits = _i >= 4 };
 
+    if (f.edits && kind < 3 && dev.speed == SPEED_SIMULATED) {
+        printf("left out: edits in queues of kind %d (simulated device)\n", kind);
+        return;
+    }
     if (kind == 1) { extra = dev_make_queue(true); }
     if (kind == 2) { extra = clCreateCommandQueue(dev.context, dev.id, 0, &error); }
     ck_cl(error);
