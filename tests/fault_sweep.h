@@ -12,6 +12,7 @@ typedef struct fault_plan {
     unsigned visits;  /* of one site only so many count; 0 = all */
     const char *file; /* of the first failure; NULL = any */
     const char *call; /* likewise */
+    unsigned retries; /* after each failure of a number that this divides the same must go well; 0 = all */
 } fault_plan;
 
 /* From now on visits count. */
