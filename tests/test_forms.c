@@ -138,6 +138,38 @@ START_TEST(every_form)
 }
 END_TEST
 
+/* A limit whose ties stay, behind one that went through these ties: what is cut does not come back. */
+static bool check_ties(clsample_ctx *ctx, int form, uint32_t vocab, float top_p, uint32_t k, uint32_t rules)
+{
+    static const uint8_t order[] = { CLSAMPLE_SAMPLER_TOP_P, CLSAMPLE_SAMPLER_TOP_K };
+    float *x = test_alloc(vocab * sizeof *x);
+    clsample_params p = params_of(1.0f, 0.0f, k, top_p, rules);
+
+    memcpy(p.order, order, sizeof order);
+    for (uint32_t i = 0; i < vocab; i++)
+        x[i] = i % 7 == 6 ? 4.0f : i % 2 ? 0.5f : -3.0f;
+    const bool fits = check_params(ctx, form, x, vocab, "a row of ties", &p);
+    free(x);
+    return fits;
+}
+
+START_TEST(ties_stay_cut)
+{
+    static const uint32_t size[] = { 8, 700, 5000, 40000 };
+    const uint32_t sizes = test_scaled("sizes of ties_stay_cut", COUNT(size), 3, 2);
+
+    if (!is_wanted(forms[_i].name)) return;
+    clsample_ctx *ctx = open_form(_i);
+    for (uint32_t s = 0; s < sizes; s++) {
+        const uint32_t rules = s % 2 ? CLSAMPLE_RULES_VLLM : CLSAMPLE_RULES_TRANSFORMERS;
+        const bool fits = check_ties(ctx, _i, size[s], 0.3f, 1, rules) &&
+                          check_ties(ctx, _i, size[s], 0.95f, size[s] / 7 + 1, rules);
+        if (!fits) printf("left out: %s with %u logits\n", forms[_i].name, (unsigned)size[s]);
+    }
+    clsample_destroy(ctx);
+}
+END_TEST
+
 /* Programs of the samplers that came later, which need kernels of their own: known ones, then at random. */
 static bool check_programs(clsample_ctx *ctx, int form, uint32_t vocab, test_shape shape, uint32_t count)
 {
@@ -390,6 +422,7 @@ static Suite *forms_suite(void)
 
     tcase_set_timeout(t, 0);
     tcase_add_loop_test(t, every_form, 0, (int)COUNT(forms));
+    tcase_add_loop_test(t, ties_stay_cut, 0, (int)COUNT(forms));
     tcase_add_loop_test(t, every_form_and_program, 0, (int)COUNT(forms));
     tcase_add_loop_test(t, batch_in_every_form, 0, (int)COUNT(forms));
     tcase_add_loop_test(t, wrong_guesses, 0, (int)COUNT(forms));

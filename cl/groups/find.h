@@ -198,8 +198,7 @@ CLS_FN void cls_find(cls_row *row, const cls_limit *limit, cls_cut *cut)
         return;
     }
 #endif
-    cut->key = rank;
-    cut->id = id;
+    cls_raise_cut_to(cut, rank, id);
     if (row->todo & CLS_TO_GATHER) row->floor = rank;
 }
 

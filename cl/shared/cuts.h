@@ -28,6 +28,13 @@ CLS_FN void cls_raise_cut(cls_cut *cut, uint key)
     cut->key = key;
     cut->id = CLS_NO_ID;
 }
+/* To a place that a limit found, from the cut's own key on. Of ties that another limit went through some are
+ * cut already. */
+CLS_FN void cls_raise_cut_to(cls_cut *cut, uint key, uint id)
+{
+    cut->id = key == cut->key ? min(id, cut->id) : id;
+    cut->key = key;
+}
 
 /* ---- Weights of single tokens ---- */
 

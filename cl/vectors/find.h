@@ -234,8 +234,7 @@ CLS_FN void cls_find_by_rank(cls_row *row, const cls_limit *limit, cls_cut *cut)
     if (p.ties == 0) return;
     const int stays = cls_passer_stays(limit, p.above, p.first_mass, p.key == row->measure.key_max);
     if (!stays && p.next == CLS_NO_ID) p.next = cls_next_key(row, p.key);
-    cut->key = stays ? p.key : p.next;
-    cut->id = stays && limit->exact ? p.last : CLS_NO_ID;
+    cls_raise_cut_to(cut, stays ? p.key : p.next, stays && limit->exact ? p.last : CLS_NO_ID);
     if (inside && cut->id != CLS_NO_ID) cls_forget_candidates(row, cut);
     /* Sums tell the rest, unless all that is kept can be had among candidates again, for little. */
     row->due = !inside && row->sums_low <= cut->key && row->sums_count + row->count <= CLS_FEW;
