@@ -117,6 +117,15 @@ static void make_typical_p(const cls_making *m, cls_op *op)
     set_mass(op, m->params->typical_p);
 }
 
+static bool top_n_sigma_is_on(const cls_making *m)
+{
+    return cls_key(cls_bits_of(m->params->top_n_sigma)) > cls_key(0);
+}
+static void make_top_n_sigma(const cls_making *m, cls_op *op)
+{
+    *op = (cls_op){ CLS_OP_SIGMA, { cls_bits_of(m->params->top_n_sigma), 0, 0 } };
+}
+
 /* ---- The list ---- */
 
 #define FIELD(field) .name = #field, .offset = offsetof(clsample_params, field)
@@ -131,30 +140,35 @@ static const cls_sampler samplers[] = {
         .option = "temperature", .alias = "temp", .value = "T",
         .least = 0, .most = FLT_MAX, .off = NAN, .standard = 1,
         .range = "finite and at least 0 (0 is greedy)",
-        .help = "divide the logits by T; 0 is greedy", PLACES(1, 1, 1, 5) },
+        .help = "divide the logits by T; 0 is greedy", PLACES(1, 1, 1, 6) },
       .make = make_temperature },
     { { CLSAMPLE_SAMPLER_MIN_P, CLSAMPLE_KIND_BOUND, CLSAMPLE_TYPE_FLOAT, FIELD(min_p),
         .option = "min-p", .alias = "", .value = "P",
         .least = 0, .most = 1, .off = 0, .standard = 0, .range = "from 0 (off) to 1",
-        .help = "keep tokens of at least P times the best one's probability; 0 is off", PLACES(2, 4, 2, 4) },
+        .help = "keep tokens of at least P times the best one's probability; 0 is off", PLACES(3, 5, 3, 5) },
       .is_on = min_p_is_on, .make = make_min_p },
     { { CLSAMPLE_SAMPLER_TOP_K, CLSAMPLE_KIND_LIMIT, CLSAMPLE_TYPE_UINT32, FIELD(top_k),
         .option = "top-k", .alias = "", .value = "K",
         .least = 0, .most = UINT32_MAX, .off = 0, .standard = 0, .range = "from 0 (off) on",
-        .help = "keep the K best tokens; 0 is off", PLACES(3, 2, 3, 1) },
+        .help = "keep the K best tokens; 0 is off", PLACES(4, 3, 4, 2) },
       .is_on = top_k_is_on, .make = make_top_k },
     { { CLSAMPLE_SAMPLER_TOP_P, CLSAMPLE_KIND_LIMIT, CLSAMPLE_TYPE_FLOAT, FIELD(top_p),
         .option = "top-p", .alias = "", .value = "P",
         .least = 0, .above = 1, .most = 1, .off = 1, .standard = 1,
         .range = "above 0 and at most 1 (1 is off)",
-        .help = "keep the best tokens that make up P; 1 is off", PLACES(4, 3, 4, 3) },
+        .help = "keep the best tokens that make up P; 1 is off", PLACES(5, 4, 5, 4) },
       .make = make_top_p },
     { { CLSAMPLE_SAMPLER_TYPICAL_P, CLSAMPLE_KIND_LIMIT, CLSAMPLE_TYPE_FLOAT, FIELD(typical_p),
         .option = "typical", .alias = "typical-p", .value = "P",
         .least = 0, .above = 1, .most = 1, .off = 1, .standard = 1,
         .range = "above 0 and at most 1 (1 is off)",
-        .help = "keep the tokens nearest to the mean logit that make up P; 1 is off", PLACES(5, 5, 5, 2) },
+        .help = "keep the tokens nearest to the mean logit that make up P; 1 is off", PLACES(6, 6, 6, 3) },
       .make = make_typical_p },
+    { { CLSAMPLE_SAMPLER_TOP_N_SIGMA, CLSAMPLE_KIND_BOUND, CLSAMPLE_TYPE_FLOAT, FIELD(top_n_sigma),
+        .option = "top-n-sigma", .alias = "top-nsigma", .value = "N",
+        .least = -FLT_MAX, .most = FLT_MAX, .off = 0, .standard = 0, .range = "finite (0 or less is off)",
+        .help = "keep logits within N standard deviations of the largest; 0 is off", PLACES(2, 2, 2, 1) },
+      .is_on = top_n_sigma_is_on, .make = make_top_n_sigma },
     { { CLSAMPLE_SAMPLER_BIAS, CLSAMPLE_KIND_EDIT, CLSAMPLE_TYPE_BIAS, COUNTED(bias),
         .option = "logit-bias", .alias = "", .value = "ID+B,...",
         .range = "at most 1048576 ids and bans together",

@@ -30,6 +30,7 @@ static const struct {
     { "top_k", "k", CLSAMPLE_SAMPLER_TOP_K },
     { "top_p", "p", CLSAMPLE_SAMPLER_TOP_P },
     { "typical", "p", CLSAMPLE_SAMPLER_TYPICAL_P },
+    { "top_n_sigma", "n", CLSAMPLE_SAMPLER_TOP_N_SIGMA },
     { "logit_bias", "bias", CLSAMPLE_SAMPLER_BIAS },
     { "sequence_bias", "sequences", CLSAMPLE_SAMPLER_BIAS },
     { "suppress_tokens", "tokens", CLSAMPLE_SAMPLER_BANNED },

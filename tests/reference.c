@@ -204,6 +204,40 @@ static uint32_t ref_top_p(const ref_row *row, const ref_stage *s, ref_interval g
     return last;
 }
 
+/* Of the logits in `of`: their population's deviation, and the largest magnitude. */
+static double ref_deviation(const ref_row *row, ref_interval of, double *largest)
+{
+    const double n = of.last - of.first;
+    double mean = 0.0, squares = 0.0;
+
+    *largest = 0.0;
+    for (uint32_t i = of.first; i < of.last; i++) {
+        mean += ref_logit(row, i) / n;
+        *largest = fmax(*largest, fabs(ref_logit(row, i)));
+    }
+    for (uint32_t i = of.first; i < of.last; i++)
+        squares += (ref_logit(row, i) - mean) * (ref_logit(row, i) - mean) / n;
+    return sqrt(squares);
+}
+
+/* Keep x >= largest - n deviations. The device cuts each logit to units of at most 2^-23 of the largest
+ * magnitude u, which moves a deviation by one unit at most, and loses up to 64 square units of a tile's
+ * sum of squares, which takes 8 units from it at most: together 10 units, here 2^-19 u. The
+ * product and the threshold are rounded as floats, 2^-24 of each. */
+static uint32_t ref_top_n_sigma(const ref_row *row, const ref_stage *s, ref_interval given)
+{
+    const double best = ref_logit(row, given.first), n = (double)s->p->top_n_sigma;
+    uint32_t last = given.first + 1;
+    double largest;
+
+    if (best == INFINITY) { return given.last; }
+    const double reach = n * ref_deviation(row, given, &largest);
+    const double open = s->slack / REF_SLACK * (n * largest * 0x1p-19 + (reach + largest) * 0x1p-22);
+    while (last < given.last && (ref_tied(row, last) || ref_logit(row, last) >= best - reach - open))
+        last++;
+    return last;
+}
+
 /* ---- Typical ---- */
 
 static double ref_mean(const ref_row *row, const ref_stage *s, ref_interval of)
@@ -284,19 +318,22 @@ static ref_kept ref_typical_p(const ref_row *row, const ref_stage *s, ref_interv
 
 /* ---- Orders ---- */
 
-#define REF_STAGES 5
+#define REF_STAGES 6
 
 /* As clsample.h says them. */
 static const uint8_t ref_order[][REF_STAGES] = {
-    [CLSAMPLE_RULES_SEED] = { CLSAMPLE_SAMPLER_TEMPERATURE, CLSAMPLE_SAMPLER_MIN_P, CLSAMPLE_SAMPLER_TOP_K,
-                              CLSAMPLE_SAMPLER_TOP_P, CLSAMPLE_SAMPLER_TYPICAL_P },
-    [CLSAMPLE_RULES_TRANSFORMERS] = { CLSAMPLE_SAMPLER_TEMPERATURE, CLSAMPLE_SAMPLER_TOP_K,
-                                      CLSAMPLE_SAMPLER_TOP_P, CLSAMPLE_SAMPLER_MIN_P,
+    [CLSAMPLE_RULES_SEED] = { CLSAMPLE_SAMPLER_TEMPERATURE, CLSAMPLE_SAMPLER_TOP_N_SIGMA,
+                              CLSAMPLE_SAMPLER_MIN_P, CLSAMPLE_SAMPLER_TOP_K, CLSAMPLE_SAMPLER_TOP_P,
+                              CLSAMPLE_SAMPLER_TYPICAL_P },
+    [CLSAMPLE_RULES_TRANSFORMERS] = { CLSAMPLE_SAMPLER_TEMPERATURE, CLSAMPLE_SAMPLER_TOP_N_SIGMA,
+                                      CLSAMPLE_SAMPLER_TOP_K, CLSAMPLE_SAMPLER_TOP_P, CLSAMPLE_SAMPLER_MIN_P,
                                       CLSAMPLE_SAMPLER_TYPICAL_P },
-    [CLSAMPLE_RULES_VLLM] = { CLSAMPLE_SAMPLER_TEMPERATURE, CLSAMPLE_SAMPLER_MIN_P, CLSAMPLE_SAMPLER_TOP_K,
-                              CLSAMPLE_SAMPLER_TOP_P, CLSAMPLE_SAMPLER_TYPICAL_P },
-    [CLSAMPLE_RULES_LLAMA_CPP] = { CLSAMPLE_SAMPLER_TOP_K, CLSAMPLE_SAMPLER_TYPICAL_P, CLSAMPLE_SAMPLER_TOP_P,
-                                   CLSAMPLE_SAMPLER_MIN_P, CLSAMPLE_SAMPLER_TEMPERATURE },
+    [CLSAMPLE_RULES_VLLM] = { CLSAMPLE_SAMPLER_TEMPERATURE, CLSAMPLE_SAMPLER_TOP_N_SIGMA,
+                              CLSAMPLE_SAMPLER_MIN_P, CLSAMPLE_SAMPLER_TOP_K, CLSAMPLE_SAMPLER_TOP_P,
+                              CLSAMPLE_SAMPLER_TYPICAL_P },
+    [CLSAMPLE_RULES_LLAMA_CPP] = { CLSAMPLE_SAMPLER_TOP_N_SIGMA, CLSAMPLE_SAMPLER_TOP_K,
+                                   CLSAMPLE_SAMPLER_TYPICAL_P, CLSAMPLE_SAMPLER_TOP_P, CLSAMPLE_SAMPLER_MIN_P,
+                                   CLSAMPLE_SAMPLER_TEMPERATURE },
 };
 
 typedef uint32_t ref_cut(const ref_row *row, const ref_stage *s, ref_interval given);
@@ -310,6 +347,7 @@ static const struct {
     [CLSAMPLE_SAMPLER_TOP_K] = { ref_top_k, true },
     [CLSAMPLE_SAMPLER_TOP_P] = { ref_top_p, true },
     [CLSAMPLE_SAMPLER_TYPICAL_P] = { NULL, false },
+    [CLSAMPLE_SAMPLER_TOP_N_SIGMA] = { ref_top_n_sigma, false },
 };
 
 static bool ref_is_on(const ref_stage *s, uint32_t sampler)
@@ -322,6 +360,7 @@ static bool ref_is_on(const ref_stage *s, uint32_t sampler)
     case CLSAMPLE_SAMPLER_TOP_K: return p->top_k > 0;
     case CLSAMPLE_SAMPLER_TOP_P: return p->top_p < 1.0f;
     case CLSAMPLE_SAMPLER_TYPICAL_P: return p->typical_p < 1.0f;
+    case CLSAMPLE_SAMPLER_TOP_N_SIGMA: return p->top_n_sigma > 0.0f;
     default: return false;
     }
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Bias and bans, typical, and orders of the caller's own: known answers, what published
+/* Bias and bans, top-n-sigma, typical, and orders of the caller's own: known answers, what published
  * implementations keep, and random programs on random rows against the model and the reference. */
 #include "common.h"
 #include "comparing.h"
@@ -31,21 +31,37 @@ enum { MOST = 8 };
 static const struct {
     const char *what;
     uint32_t vocab;
-    float x[MOST], typical_p;
+    float x[MOST], typical_p, top_n_sigma;
     uint32_t kept;
 } known[] = {
-    { "typical, all equal", 5, { 1, 1, 1, 1, 1 }, 0.3f, 0x1f },
-    { "typical, one token", 1, { 2 }, 0.5f, 1 },
-    { "typical, one that is finite", 3, { M, 1, M }, 0.3f, 2 },
-    { "typical, +inf", 4, { INFINITY, 0, INFINITY, 1 }, 0.1f, 5 },
+    { "typical, all equal", 5, { 1, 1, 1, 1, 1 }, 0.3f, 0, 0x1f },
+    { "typical, one token", 1, { 2 }, 0.5f, 0, 1 },
+    { "typical, one that is finite", 3, { M, 1, M }, 0.3f, 0, 2 },
+    { "typical, +inf", 4, { INFINITY, 0, INFINITY, 1 }, 0.1f, 0, 5 },
     /* Probabilities 0.3, 0.1 ...: entropy 1.973, surprisals 1.204 and 2.303. */
-    { "typical, the most probable goes", 8, { 1.0986123f, 0, 0, 0, 0, 0, 0, 0 }, 0.5f, 0xfe },
-    { "typical, but not if its mass is needed", 8, { 1.0986123f, 0, 0, 0, 0, 0, 0, 0 }, 0.71f, ALL },
-    { "typical, NaN is masked", 8, { 1.0986123f, NAN, 0, 0, 0, 0, 0, 0 }, 0.4f, 0xfc },
+    { "typical, the most probable goes", 8, { 1.0986123f, 0, 0, 0, 0, 0, 0, 0 }, 0.5f, 0, 0xfe },
+    { "typical, but not if its mass is needed", 8, { 1.0986123f, 0, 0, 0, 0, 0, 0, 0 }, 0.71f, 0, ALL },
+    { "typical, NaN is masked", 8, { 1.0986123f, NAN, 0, 0, 0, 0, 0, 0 }, 0.4f, 0, 0xfc },
     /* Probabilities 0.731 and 0.269: surprisals 0.313 and 1.313 about 0.582. */
-    { "typical, one of two", 2, { 0, 1 }, 0.7f, 2 },
-    { "typical, both of two", 2, { 0, 1 }, 0.8f, 3 },
-    { "typical, least mass", 2, { 0, 1 }, 1e-30f, 2 },
+    { "typical, one of two", 2, { 0, 1 }, 0.7f, 0, 2 },
+    { "typical, both of two", 2, { 0, 1 }, 0.8f, 0, 3 },
+    { "typical, least mass", 2, { 0, 1 }, 1e-30f, 0, 2 },
+    { "sigma, all equal", 5, { 0.3f, 0.3f, 0.3f, 0.3f, 0.3f }, 1, 1, 0x1f },
+    { "sigma, one token", 1, { -7 }, 1, 0.5f, 1 },
+    { "sigma, one that is finite", 3, { M, 1, M }, 1, 0.5f, 2 },
+    { "sigma, +inf", 4, { INFINITY, 0, INFINITY, 1 }, 1, 1, 5 },
+    /* The population's deviation is 0.8165; the sample's 1, and 0 or all tokens counted in another yet. */
+    { "sigma of the population", 3, { 1, 0, -1 }, 1, 2.1f, 3 },
+    { "sigma without what is masked", 8, { 1, 0, -1, M, M, NAN, M, M }, 1, 2.1f, 3 },
+    { "sigma, all of it", 8, { 1, 0, -1, M, M, NAN, M, M }, 1, 2.5f, 7 },
+    { "sigma, the threshold itself stays", 2, { 1, -1 }, 1, 2, 3 },
+    { "sigma, above the threshold", 2, { 1, -1 }, 1, 1.999f, 1 },
+    { "sigma, ties of the largest", 4, { 0, 2, 1, 2 }, 1, 1e-30f, 10 },
+    { "sigma, all tokens", 4, { -FLT_MAX, 2, 1, FLT_MAX }, 1, FLT_MAX, 15 },
+    { "sigma, half the floats", 2, { -FLT_MAX, FLT_MAX }, 1, 1, 2 },
+    { "sigma, all floats", 2, { -FLT_MAX, FLT_MAX }, 1, 2, 3 },
+    { "sigma 0", 3, { 1, 0, -1 }, 1, 0, 7 },
+    { "sigma below 0", 3, { 1, 0, -1 }, 1, -1, 7 },
 };
 
 START_TEST(known_sets)
@@ -57,6 +73,7 @@ START_TEST(known_sets)
     uint32_t kept = 0;
 
     p.typical_p = known[_i].typical_p;
+    p.top_n_sigma = known[_i].top_n_sigma;
     host_filter(&p, 1, known[_i].x, 1, vocab, CLSAMPLE_MASKED_LOGITS, masked);
     for (uint32_t i = 0; i < vocab; i++)
         kept |= masked[i] != -INFINITY ? 1u << i : 0;
@@ -300,6 +317,7 @@ START_TEST(order_of_the_rules)
     for (uint32_t rules = 0; rules < 4; rules++) {
         clsample_params p = params_of(0.8f, 0.01f, 300, 0.95f, rules);
         p.typical_p = 0.9f;
+        p.top_n_sigma = 2.5f;
         for (size_t i = 0; i < 2; i++) {
             host_draw(&p, 1, x, 1, vocab, &drawn[i]);
             host_filter(&p, 1, x, 1, vocab, CLSAMPLE_MASKED_LOGITS, masked[i]);
@@ -308,6 +326,26 @@ START_TEST(order_of_the_rules)
         check_same(&drawn[1], &drawn[0], "the rules' order");
         ck_assert_mem_eq(masked[0], masked[1], vocab * sizeof *masked[0]);
     }
+}
+END_TEST
+
+/* Top-n-sigma is about the logits as they are: temperature before or after it changes nothing. */
+START_TEST(sigma_before_or_after_temperature)
+{
+    enum { VOCAB = 300 };
+    static const uint8_t order[2][2] = { { CLSAMPLE_SAMPLER_TOP_N_SIGMA, CLSAMPLE_SAMPLER_TEMPERATURE },
+                                         { CLSAMPLE_SAMPLER_TEMPERATURE, CLSAMPLE_SAMPLER_TOP_N_SIGMA } };
+    float x[VOCAB];
+    clsample_params p = params_of(0.37f, 0.0f, 0, 1.0f, CLSAMPLE_RULES_SEED);
+    clsample_result drawn[2];
+
+    p.top_n_sigma = 1.3f;
+    row_random(x, VOCAB, SHAPE_PEAKY, 77);
+    for (size_t i = 0; i < 2; i++) {
+        memcpy(p.order, order[i], sizeof order[i]);
+        host_draw(&p, 1, x, 1, VOCAB, &drawn[i]);
+    }
+    check_same(&drawn[1], &drawn[0], "top-n-sigma after temperature");
 }
 END_TEST
 
@@ -370,18 +408,19 @@ END_TEST
 START_TEST(wrong_numbers)
 {
     static const struct {
-        float typical_p;
+        float typical_p, top_n_sigma;
         const char *name, *allowed;
     } wrong[] = {
-        { 0, "typical_p is 0", "at most 1" },
-        { -1, "typical_p is -1", "at most 1" },
-        { 1.0000001f, "typical_p is 1", "at most 1" },
-        { NAN, "typical_p is ", "at most 1" },
+        { 0, 0, "typical_p is 0", "at most 1" },           { -1, 0, "typical_p is -1", "at most 1" },
+        { 1.0000001f, 0, "typical_p is 1", "at most 1" },  { NAN, 0, "typical_p is ", "at most 1" },
+        { 1, NAN, "top_n_sigma is ", "finite" },           { 1, INFINITY, "top_n_sigma is inf", "finite" },
+        { 1, -INFINITY, "top_n_sigma is -inf", "finite" },
     };
     clsample_params p = params_default();
 
     for (size_t i = 0; i < COUNT(wrong); i++) {
         p.typical_p = wrong[i].typical_p;
+        p.top_n_sigma = wrong[i].top_n_sigma;
         check_refused(&p, wrong[i].name, wrong[i].allowed);
     }
 }
@@ -393,6 +432,7 @@ static clsample_params all_on(void)
     clsample_params p = params_of(0.5f, 0.1f, 2, 0.9f, CLSAMPLE_RULES_SEED);
 
     p.typical_p = 0.9f;
+    p.top_n_sigma = 2.0f;
     return p;
 }
 
@@ -404,8 +444,8 @@ START_TEST(wrong_orders)
     } wrong[] = {
         { { 99 }, "order[0] is 99", "clsample_sampler" },
         { { CLSAMPLE_SAMPLER_TOP_K, 255 }, "order[1] is 255", "clsample_sampler" },
-        { { CLSAMPLE_SAMPLER_TOP_K, CLSAMPLE_SAMPLER_BIAS }, "order[1] is ", "no edit" },
-        { { CLSAMPLE_SAMPLER_BANNED }, "order[0] is ", "no edit" },
+        { { CLSAMPLE_SAMPLER_TOP_K, CLSAMPLE_SAMPLER_BIAS }, "order[1] is 7", "no edit" },
+        { { CLSAMPLE_SAMPLER_BANNED }, "order[0] is 8", "no edit" },
         { { CLSAMPLE_SAMPLER_TOP_K, CLSAMPLE_SAMPLER_TOP_P, CLSAMPLE_SAMPLER_TOP_K },
           "order names top_k twice",
           "once" },
@@ -603,6 +643,7 @@ static Suite *make(void)
     tcase_add_test(t, bans_hold_in_the_fallback);
     tcase_add_loop_test(t, order_counts, 0, (int)COUNT(orders));
     tcase_add_test(t, order_of_the_rules);
+    tcase_add_test(t, sigma_before_or_after_temperature);
     suite_add_tcase(s, t);
     tcase_add_test(wrong, wrong_edits);
     tcase_add_test(wrong, wrong_numbers);

@@ -12,6 +12,9 @@
 #define CLS_OP_MARGIN (CLS_OP_BOUND | 1u)
 /* The same, and what is within 1e-9 of the largest probability: hi, lo, band. */
 #define CLS_OP_BAND (CLS_OP_BOUND | CLS_NEED_MASS | 2u)
+/* The largest logit - n deviations of the logits: n. */
+#define CLS_OP_SIGMA (CLS_OP_BOUND | CLS_OP_EXTRA | CLS_NEED_MOMENTS | 3u)
+
 /* What is kept so far: what the op at hand does not ask for may be anything. */
 typedef struct cls_facts {
     cls_uint key_max; /* the largest key */
@@ -34,6 +37,9 @@ CLS_FN cls_uint cls_bound(const cls_op *op, cls_scale scale, const cls_facts *fa
         const cls_uint band = cls_band_key(facts->key_max, scale, cls_float_of(op->arg[2]), facts->mass);
         return margin < band ? margin : band;
     }
+#if CLS_EXTRAS
+    if (op->code == CLS_OP_SIGMA) return cls_sigma_key(facts->key_max, &facts->moments, op->arg[0]);
+#endif
     return CLS_KEY_LOWEST;
 }
 

@@ -19,8 +19,9 @@ extern "C" {
     X(TOP_K, 3, "top_k")             \
     X(TOP_P, 4, "top_p")             \
     X(TYPICAL_P, 5, "typical_p")     \
-    X(BIAS, 6, "bias")               \
-    X(BANNED, 7, "banned")
+    X(TOP_N_SIGMA, 6, "top_n_sigma") \
+    X(BIAS, 7, "bias")               \
+    X(BANNED, 8, "banned")
 typedef enum clsample_sampler {
     CLSAMPLE_SAMPLER_NONE = 0, /**< ends params.order */
 #define CLSAMPLE_SAMPLER_ENUM(name, value, text) CLSAMPLE_SAMPLER_##name = (value),
@@ -34,19 +35,19 @@ typedef enum clsample_sampler {
 #define CLSAMPLE_GREEDY 1u
 
 /* Whose order of samplers, treatment of ties, and top-p boundary. x is a logit, p a probability.
- *  SEED          temperature, min-p, top-k, top-p, typical. Ties of the k-th logit stay; top-p
+ *  SEED          temperature, top-n-sigma, min-p, top-k, top-p, typical. Ties of the k-th logit stay; top-p
  *                keeps tokens while the sum of probabilities, largest first, is at most top_p, always the
  *                first, and ties of the last kept one; min-p keeps p >= min_p * max and p >= max - 1e-9;
  *                min_p 1 is off.
  *                Source: the article's code (jax-layers, generation_utils.py), sums and ties made exact.
- *  TRANSFORMERS  temperature, top-k (ties stay), top-p up to and with the token that reaches
+ *  TRANSFORMERS  temperature, top-n-sigma, top-k (ties stay), top-p up to and with the token that reaches
  *                top_p, min-p, typical.
- *  VLLM          temperature, min-p, top-k (ties stay), top-p up to and with the token that
+ *  VLLM          temperature, top-n-sigma, min-p, top-k (ties stay), top-p up to and with the token that
  *                reaches top_p, typical.
- *  LLAMA_CPP     top-k (exactly k), typical, top-p up to and with the token that reaches top_p,
+ *  LLAMA_CPP     top-n-sigma, top-k (exactly k), typical, top-p up to and with the token that reaches top_p,
  *                min-p, temperature.
- * Bias and bans come before all of them. What an original lacks (typical: SEED, VLLM)
- * stands where it changes least of what the original does. Where a boundary cuts through equal
+ * Bias and bans come before all of them. What an original lacks (typical: SEED, VLLM; top-n-sigma: all but
+ * LLAMA_CPP) stands where it changes least of what the original does. Where a boundary cuts through equal
  * logits, the smaller token ids stay. */
 typedef enum clsample_rules {
     CLSAMPLE_RULES_SEED = 0,
@@ -93,6 +94,11 @@ typedef struct clsample_params {
                             that reaches typical_p; all that are as near as that one stay, whatever the
                             rules. The most probable token may go. With +inf among the logits nothing is
                             cut. Source: Meister et al., arXiv:2202.00666 */
+    float top_n_sigma; /**< keeps logits >= max - top_n_sigma * sigma. Finite; 0 or less = off (default).
+                            sigma is the standard deviation (of a population) of the logits that are kept when
+                            its turn comes, bias included, not divided by the temperature: what other samplers
+                            have cut does not count, nor do masked ones and NaN. If all are equal all stay;
+                            with +inf among them nothing is cut. Source: Tang et al., arXiv:2411.07641 */
     const clsample_bias *bias; /**< [n_bias], in any order; several of one id are summed up in theirs
                                     first. For the fallback logits too. NULL only if n_bias is 0; borrowed for
                                     the call */
@@ -110,7 +116,7 @@ typedef struct clsample_params {
                                     not; one that is off may be named */
 } clsample_params;
 #define CLSAMPLE_PARAMS_INIT                                                                     \
-    { sizeof(clsample_params), 0, 1.0f, 0.0f, 0, 1.0f, 0, 0, 0, CLSAMPLE_RULES_SEED, 1.0f, \
+    { sizeof(clsample_params), 0, 1.0f, 0.0f, 0, 1.0f, 0, 0, 0, CLSAMPLE_RULES_SEED, 1.0f, 0.0f, \
       NULL, NULL, 0, 0, { 0 } }
 
 /** Whether a sampler does anything in a draw with these params: a temperature of 0 and CLSAMPLE_GREEDY turn
