@@ -27,8 +27,8 @@ void program_ban(test_program *program, int32_t id)
 /* ---- At random ---- */
 
 static const uint8_t all_stages[] = { CLSAMPLE_SAMPLER_TEMPERATURE, CLSAMPLE_SAMPLER_MIN_P,
-                                      CLSAMPLE_SAMPLER_TOP_K, CLSAMPLE_SAMPLER_TOP_P,
-                                      CLSAMPLE_SAMPLER_TYPICAL_P };
+                                      CLSAMPLE_SAMPLER_TOP_K,       CLSAMPLE_SAMPLER_TOP_P,
+                                      CLSAMPLE_SAMPLER_TYPICAL_P,   CLSAMPLE_SAMPLER_TOP_N_SIGMA };
 
 static void shuffle_order(clsample_params *p, test_rng *r)
 {
@@ -64,6 +64,7 @@ void program_random(test_program *program, test_rng *r, uint32_t vocab)
     static const float min_p[] = { 0.0f, 0.0f, 0.0f, 1e-4f, 0.02f, 0.1f, 0.999f };
     static const uint32_t k[] = { 0, 0, 0, 0, 1, 2, 10, 50, 300, 3000 };
     static const float p[] = { 1.0f, 1.0f, 1.0f, 1e-6f, 0.3f, 0.7f, 0.9f, 0.95f, 0.9999f };
+    static const float n[] = { 0.0f, 0.0f, -1.0f, 1e-3f, 0.5f, 1.0f, 1.7f, 3.0f };
     clsample_params *out = &program->p;
 
     program_begin(program);
@@ -73,6 +74,7 @@ void program_random(test_program *program, test_rng *r, uint32_t vocab)
     out->top_k = k[rng_below(r, COUNT(k))];
     out->top_p = p[rng_below(r, COUNT(p))];
     out->typical_p = p[rng_below(r, COUNT(p))];
+    out->top_n_sigma = n[rng_below(r, COUNT(n))];
     out->seed = rng_next(r);
     out->step = rng_next(r);
     out->stream = rng_below(r, 1000);
@@ -85,23 +87,24 @@ void program_random(test_program *program, test_rng *r, uint32_t vocab)
 static const struct {
     float temperature, min_p;
     uint32_t top_k;
-    float top_p, typical_p;
+    float top_p, typical_p, top_n_sigma;
     uint32_t rules;
     bool edits;
     uint8_t order[CLSAMPLE_MAX_ORDER];
 } known[PROGRAM_KNOWN] = {
-    { 1.0f, 0.0f, 0, 1.0f, 0.9f, CLSAMPLE_RULES_TRANSFORMERS, false, { 0 } },
-    { 1.0f, 0.0f, 0, 1.0f, 1.0f, CLSAMPLE_RULES_LLAMA_CPP, false, { 0 } },
-    { 1.0f, 0.0f, 0, 1.0f, 1.0f, CLSAMPLE_RULES_SEED, true, { 0 } },
-    { 0.7f, 0.02f, 900, 0.95f, 0.6f, CLSAMPLE_RULES_LLAMA_CPP, true, { 0 } },
-    { 1.3f, 0.0f, 0, 1.0f, 0.3f, CLSAMPLE_RULES_SEED, false, { 0 } },
-    { 0.8f, 0.05f, 50, 0.95f, 0.95f, CLSAMPLE_RULES_SEED, false, { 0 } },
-    { 1.5f, 0.0f, 3000, 1.0f, 1.0f, CLSAMPLE_RULES_VLLM, true, { 0 } },
+    { 1.0f, 0.0f, 0, 1.0f, 0.9f, 0.0f, CLSAMPLE_RULES_TRANSFORMERS, false, { 0 } },
+    { 1.0f, 0.0f, 0, 1.0f, 1.0f, 1.0f, CLSAMPLE_RULES_LLAMA_CPP, false, { 0 } },
+    { 1.0f, 0.0f, 0, 1.0f, 1.0f, 0.0f, CLSAMPLE_RULES_SEED, true, { 0 } },
+    { 0.7f, 0.02f, 900, 0.95f, 0.6f, 2.0f, CLSAMPLE_RULES_LLAMA_CPP, true, { 0 } },
+    { 1.3f, 0.0f, 0, 1.0f, 0.3f, 0.0f, CLSAMPLE_RULES_SEED, false, { 0 } },
+    { 0.8f, 0.05f, 50, 0.95f, 0.95f, 1.5f, CLSAMPLE_RULES_SEED, false, { 0 } },
+    { 1.5f, 0.0f, 3000, 1.0f, 1.0f, 0.5f, CLSAMPLE_RULES_VLLM, true, { 0 } },
     { 1.0f,
       0.0f,
       700,
       0.99f,
       0.9f,
+      0.0f,
       CLSAMPLE_RULES_TRANSFORMERS,
       false,
       { CLSAMPLE_SAMPLER_TYPICAL_P, CLSAMPLE_SAMPLER_TOP_K, CLSAMPLE_SAMPLER_TOP_P } },
@@ -110,20 +113,23 @@ static const struct {
       0,
       0.9f,
       0.5f,
+      1.0f,
       CLSAMPLE_RULES_LLAMA_CPP,
       false,
-      { CLSAMPLE_SAMPLER_TYPICAL_P, CLSAMPLE_SAMPLER_TEMPERATURE, CLSAMPLE_SAMPLER_TOP_P,
-        CLSAMPLE_SAMPLER_MIN_P } },
-    { 0.0f, 0.0f, 0, 1.0f, 0.5f, CLSAMPLE_RULES_SEED, true, { 0 } },
+      { CLSAMPLE_SAMPLER_TYPICAL_P, CLSAMPLE_SAMPLER_TEMPERATURE, CLSAMPLE_SAMPLER_TOP_N_SIGMA,
+        CLSAMPLE_SAMPLER_TOP_P, CLSAMPLE_SAMPLER_MIN_P } },
+    { 0.0f, 0.0f, 0, 1.0f, 0.5f, 1.0f, CLSAMPLE_RULES_SEED, true, { 0 } },
     { 0.6f,
       0.0f,
       5000,
       0.8f,
       1.0f,
+      0.3f,
       CLSAMPLE_RULES_SEED,
       true,
-      { CLSAMPLE_SAMPLER_TOP_P, CLSAMPLE_SAMPLER_TEMPERATURE, CLSAMPLE_SAMPLER_TOP_K } },
-    { 0.9f, 0.9999999f, 0, 1.0f, 0.7f, CLSAMPLE_RULES_SEED, false, { 0 } },
+      { CLSAMPLE_SAMPLER_TOP_P, CLSAMPLE_SAMPLER_TEMPERATURE, CLSAMPLE_SAMPLER_TOP_K,
+        CLSAMPLE_SAMPLER_TOP_N_SIGMA } },
+    { 0.9f, 0.9999999f, 0, 1.0f, 0.7f, 0.0f, CLSAMPLE_RULES_SEED, false, { 0 } },
 };
 
 void program_known(test_program *program, size_t index, uint32_t vocab)
@@ -136,6 +142,7 @@ void program_known(test_program *program, size_t index, uint32_t vocab)
     p->top_k = known[index].top_k;
     p->top_p = known[index].top_p;
     p->typical_p = known[index].typical_p;
+    p->top_n_sigma = known[index].top_n_sigma;
     p->rules = known[index].rules;
     p->step = index;
     memcpy(p->order, known[index].order, sizeof p->order);
@@ -152,9 +159,9 @@ void program_known(test_program *program, size_t index, uint32_t vocab)
 const char *program_text(const clsample_params *p)
 {
     static char text[400];
-    int n = snprintf(text, sizeof text, "T %g min_p %g top_k %u top_p %g typical %g rules %u order",
+    int n = snprintf(text, sizeof text, "T %g min_p %g top_k %u top_p %g typical %g sigma %g rules %u order",
                      (double)p->temperature, (double)p->min_p, (unsigned)p->top_k, (double)p->top_p,
-                     (double)p->typical_p, (unsigned)p->rules);
+                     (double)p->typical_p, (double)p->top_n_sigma, (unsigned)p->rules);
 
     for (size_t i = 0; i < CLSAMPLE_MAX_ORDER && p->order[i]; i++)
         n += snprintf(text + n, sizeof text - (size_t)n, " %u", (unsigned)p->order[i]);

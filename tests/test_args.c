@@ -111,7 +111,7 @@ typedef enum spoil {
     NULL_CTX, NULL_QUEUE, FOREIGN_QUEUE, NULL_LOGITS, NULL_MEM, FOREIGN_MEM, DTYPE, ROWS_ZERO, VOCAB_IS,
     STRIDE_IS, LOGITS_SIZE, LOGITS_OFFSET, SMALL_LOGITS, SMALL_FALLBACK, FALLBACK_OFFSET,
     FOREIGN_FALLBACK, N_PARAMS, PARAMS_SIZE, FLAGS, TEMPERATURE, MIN_P, TOP_P, RULES, LAST_TEMPERATURE,
-    LAST_SIZE, TYPICAL_P, ORDER, ORDER_TWICE, LEFT_OUT, LEFT_OUT_GREEDY, N_BIAS, N_BANNED,
+    LAST_SIZE, TYPICAL_P, TOP_N_SIGMA, ORDER, ORDER_TWICE, LEFT_OUT, LEFT_OUT_GREEDY, N_BIAS, N_BANNED,
     BIAS_ID, BIAS_ADD, BANNED_ID, GREEDY_BANNED_ID, LAST_BANNED_ID,
     NULL_OUTPUT, NO_OUTPUT, OUTPUT_SIZE, OUTPUT_RESERVED, SMALL_TOKENS, SMALL_RESULTS,
     TOKENS_OFFSET, RESULTS_OFFSET, TOKENS_FAR, RESULTS_FAR, FOREIGN_TOKENS, FOREIGN_RESULTS,
@@ -175,6 +175,7 @@ static void spoil_program(call *c, spoil how, double value)
     banned[0] = banned[1] = VOCAB - 1;
     switch (how) {
     case TYPICAL_P: p->typical_p = (float)value; break;
+    case TOP_N_SIGMA: p->top_n_sigma = (float)value; break;
     case ORDER: p->order[0] = (uint8_t)value; break;
     case ORDER_TWICE: p->order[0] = p->order[1] = CLSAMPLE_SAMPLER_TOP_K; break;
     case LEFT_OUT_GREEDY: p->flags = CLSAMPLE_GREEDY; /* fall through */
@@ -280,9 +281,12 @@ static const struct {
     { BOTH, TYPICAL_P, 0, CLSAMPLE_E_ARGUMENT, "params[0].typical_p is 0", "at most 1" },
     { BOTH, TYPICAL_P, 1.1, CLSAMPLE_E_ARGUMENT, "typical_p is 1.1", "at most 1" },
     { BOTH, TYPICAL_P, (double)NAN, CLSAMPLE_E_ARGUMENT, "typical_p is ", "at most 1" },
+    { BOTH, TOP_N_SIGMA, (double)NAN, CLSAMPLE_E_ARGUMENT, "params[0].top_n_sigma is ", "finite" },
+    { BOTH, TOP_N_SIGMA, (double)INFINITY, CLSAMPLE_E_ARGUMENT, "top_n_sigma is inf", "finite" },
+    { BOTH, TOP_N_SIGMA, -(double)INFINITY, CLSAMPLE_E_ARGUMENT, "top_n_sigma is -inf", "finite" },
     { BOTH, ORDER, 9, CLSAMPLE_E_ARGUMENT, "params[0].order[0] is 9", "clsample_sampler" },
     { BOTH, ORDER, 255, CLSAMPLE_E_ARGUMENT, "order[0] is 255", "clsample_sampler" },
-    { BOTH, ORDER, CLSAMPLE_SAMPLER_BIAS, CLSAMPLE_E_ARGUMENT, "order[0] is ", "no edit" },
+    { BOTH, ORDER, CLSAMPLE_SAMPLER_BIAS, CLSAMPLE_E_ARGUMENT, "order[0] is 7", "no edit" },
     { BOTH, ORDER_TWICE, 0, CLSAMPLE_E_ARGUMENT, "order names top_k twice", "once" },
     { BOTH, LEFT_OUT, 0, CLSAMPLE_E_ARGUMENT, "order leaves out top_k", "turn it off" },
     { BOTH, LEFT_OUT_GREEDY, 0, CLSAMPLE_E_ARGUMENT, "order leaves out top_k", "turn it off" },
@@ -393,6 +397,7 @@ START_TEST(good_arguments)
     c.params[1].top_p = 1e-45f;
     c.params[2].min_p = 1.0f;
     c.params[1].typical_p = 1e-45f;
+    c.params[2].top_n_sigma = -FLT_MAX;
     c.params[0].bias = bias;
     c.params[0].n_bias = COUNT(bias);
     c.params[1].bias = bias; /* of which none counts */

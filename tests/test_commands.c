@@ -239,6 +239,7 @@ START_TEST(one_buffer_for_other_edits)
     program.p.typical_p = 0.8f;
     check_counts(call(&c, &program.p, 1), none, "other numbers");
     program.p.typical_p = 1.0f;
+    program.p.top_n_sigma = 0.0f;
     call(&c, &program.p, 1);
     program.p.typical_p = 0.8f;
     check_counts(call(&c, &program.p, 1), none, "after a call without extras");

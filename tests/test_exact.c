@@ -54,6 +54,9 @@ static uint64_t digest(uint64_t hash, const void *bytes, size_t size)
     return hash;
 }
 
+/* The same for programs of the samplers that came later. */
+#define REAL_PROGRAMS_DIGEST 0x65be7c1f38d3fe6dull
+
 START_TEST(real_rows)
 {
     uint32_t rows, vocab;
@@ -90,6 +93,7 @@ START_TEST(real_programs)
     const uint32_t used = test_scaled("real rows of programs", ROWS, 1, 1);
     const uint32_t sets = test_scaled("programs of real rows", PROGRAM_KNOWN, 4, 1);
     clsample_result got[ROWS];
+    uint64_t hash = 0xcbf29ce484222325ull;
     test_program program;
 
     for (size_t set = 0; set < sets; set++) {
@@ -101,7 +105,12 @@ START_TEST(real_programs)
             const clsample_result want = model_draw(x + (size_t)r * vocab, vocab, &program.p);
             same(&got[r], &want, "real, program", r, set);
         }
+        hash = digest(hash, got, used * sizeof *got);
     }
+    if (used == ROWS && sets == PROGRAM_KNOWN)
+        ck_assert_msg(hash == REAL_PROGRAMS_DIGEST,
+                      "the digest of programs on the real rows is 0x%016llx instead of 0x%016llx",
+                      (unsigned long long)hash, (unsigned long long)REAL_PROGRAMS_DIGEST);
     free(x);
 }
 END_TEST

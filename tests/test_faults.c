@@ -470,6 +470,7 @@ static void add_edits(scene *s)
         p->banned = &s->banned[r];
         p->n_banned = 1;
         p->typical_p = 0.9f;
+        p->top_n_sigma = 2.0f;
     }
 }
 

@@ -325,6 +325,7 @@ static clsample_generation mixed(mock *m, uint32_t prompts, clsample_params p[8]
         p[i].banned = banned8;
         p[i].n_banned = i % 4 == 1 ? COUNT(banned8) : 0;
         p[i].typical_p = i == 2 ? 0.9f : 1;
+        p[i].top_n_sigma = i == 3 ? 1.5f : 0;
     }
     g.lengths = lengths8;
     g.params = p;

@@ -262,13 +262,13 @@ static void check_order(const char *text, size_t n, const uint8_t *want)
 
 START_TEST(orders)
 {
-    static const uint8_t four[] = { CLSAMPLE_SAMPLER_MIN_P, CLSAMPLE_SAMPLER_TOP_K,
+    static const uint8_t four[] = { CLSAMPLE_SAMPLER_TOP_N_SIGMA, CLSAMPLE_SAMPLER_TOP_K,
                                     CLSAMPLE_SAMPLER_TYPICAL_P, CLSAMPLE_SAMPLER_TEMPERATURE };
     const clsample_sampler_entry *e;
 
-    check_order("min_p;top_k;typical_p;temperature", 4, four);
-    check_order("min-p,top-k,typical,temp", 4, four);
-    check_order(" min-p ; top-k, typical-p;temp", 4, four);
+    check_order("top_n_sigma;top_k;typical_p;temperature", 4, four);
+    check_order("top-n-sigma,top-k,typical,temp", 4, four);
+    check_order(" top-nsigma ; top-k, typical-p;temp", 4, four);
     for (uint32_t i = 0; (e = clsample_sampler_info(i)); i++) {
         const uint8_t number = (uint8_t)e->sampler;
         char twice[128];
@@ -310,7 +310,8 @@ START_TEST(what_is_on)
 
     PARSE(&c, &p, "--seed", "3");
     check_list(&p, "temperature 1");
-    PARSE(&c, &p, "--top-k", "4294967294", "--min-p", "0.05", "--temp", "0.8", "--typical", "0.9");
+    PARSE(&c, &p, "--top-k", "4294967294", "--min-p", "0.05", "--temp", "0.8", "--top-nsigma", "-1",
+          "--typical", "0.9");
     check_list(&p, "temperature 0.8; min-p 0.05; top-k 4294967294; typical 0.9");
     p.rules = CLSAMPLE_RULES_LLAMA_CPP;
     check_list(&p, "top-k 4294967294; typical 0.9; min-p 0.05; temperature 0.8");

@@ -99,6 +99,7 @@ static void add_edits(batch *b)
         p->banned = &b->banned[r];
         p->n_banned = r != 2;
         p->typical_p = r % 2 ? 0.9f : 1.0f;
+        p->top_n_sigma = r % 3 == 1 ? 2.0f : 0.0f;
     }
     b->params[0] = b->params[1]; /* which has all, if it is for all rows */
 }

@@ -285,6 +285,11 @@ START_TEST(values_at_edges)
     p.top_p = nextafterf(1.0f, 0.0f);
     require_only(&p, CLSAMPLE_SAMPLER_TOP_P);
     p = plain();
+    p.top_n_sigma = -1.0f;
+    require_only(&p, 0);
+    p.top_n_sigma = FLT_MAX;
+    require_only(&p, CLSAMPLE_SAMPLER_TOP_N_SIGMA);
+    p = plain();
     p.temperature = 0x1p-149f; /* not greedy */
     p.top_k = 1;
     require_only(&p, CLSAMPLE_SAMPLER_TOP_K);

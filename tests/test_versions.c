@@ -49,7 +49,7 @@ typedef struct params_2 {
     float top_p;
     uint64_t seed, step;
     uint32_t stream, rules;
-    float typical_p;
+    float typical_p, top_n_sigma;
     const clsample_bias *bias;
     const int32_t *banned;
     uint32_t n_bias, n_banned;
@@ -188,13 +188,14 @@ START_TEST(programs)
                            .seed = 6,
                            .rules = CLSAMPLE_RULES_VLLM,
                            .typical_p = 0.9f,
+                           .top_n_sigma = 2.0f,
                            .bias = bias,
                            .banned = banned,
                            .n_bias = COUNT(bias),
                            .n_banned = COUNT(banned),
                            .order = { CLSAMPLE_SAMPLER_TOP_K, CLSAMPLE_SAMPLER_TYPICAL_P,
-                                      CLSAMPLE_SAMPLER_TEMPERATURE, CLSAMPLE_SAMPLER_TOP_P,
-                                      CLSAMPLE_SAMPLER_MIN_P } };
+                                      CLSAMPLE_SAMPLER_TOP_N_SIGMA, CLSAMPLE_SAMPLER_TEMPERATURE,
+                                      CLSAMPLE_SAMPLER_TOP_P, CLSAMPLE_SAMPLER_MIN_P } };
     params_2 *params = exactly(&all, sizeof all);
     const clsample_params *given = (const clsample_params *)(const void *)params;
     clsample_result got[ROWS];

@@ -67,18 +67,19 @@ static void fill_settings(grid *g)
         uint32_t kind, flags;
         float temperature, min_p;
         uint32_t top_k;
-        float top_p, typical_p;
+        float top_p, typical_p, top_n_sigma;
         uint32_t biases;
     } all[] = {
-        { "greedy", BENCH_LLM, CLSAMPLE_GREEDY, 1.0f, 0.0f, 0, 1.0f, 1.0f, 0 },
-        { "temperature", BENCH_LLM, 0, 0.8f, 0.0f, 0, 1.0f, 1.0f, 0 },
-        { "min-p", BENCH_LLM, 0, 0.8f, 0.05f, 0, 1.0f, 1.0f, 0 },
-        { "top-k", BENCH_LLM, 0, 0.8f, 0.0f, 50, 1.0f, 1.0f, 0 },
-        { "top-p", BENCH_LLM, 0, 0.8f, 0.0f, 0, 0.9f, 1.0f, 0 },
-        { "all four", BENCH_LLM, 0, 0.8f, 0.05f, 50, 0.9f, 1.0f, 0 },
-        { "typical", BENCH_LLM, 0, 0.8f, 0.0f, 50, 1.0f, 0.9f, 0 },
-        { "bias 300", BENCH_LLM, 0, 0.8f, 0.0f, 0, 1.0f, 1.0f, 300 },
-        { "flat top-p", BENCH_FLAT, 0, 1.0f, 0.0f, 0, 0.9f, 1.0f, 0 },
+        { "greedy", BENCH_LLM, CLSAMPLE_GREEDY, 1.0f, 0.0f, 0, 1.0f, 1.0f, 0.0f, 0 },
+        { "temperature", BENCH_LLM, 0, 0.8f, 0.0f, 0, 1.0f, 1.0f, 0.0f, 0 },
+        { "min-p", BENCH_LLM, 0, 0.8f, 0.05f, 0, 1.0f, 1.0f, 0.0f, 0 },
+        { "top-k", BENCH_LLM, 0, 0.8f, 0.0f, 50, 1.0f, 1.0f, 0.0f, 0 },
+        { "top-p", BENCH_LLM, 0, 0.8f, 0.0f, 0, 0.9f, 1.0f, 0.0f, 0 },
+        { "all four", BENCH_LLM, 0, 0.8f, 0.05f, 50, 0.9f, 1.0f, 0.0f, 0 },
+        { "typical", BENCH_LLM, 0, 0.8f, 0.0f, 50, 1.0f, 0.9f, 0.0f, 0 },
+        { "top-n-sigma", BENCH_LLM, 0, 0.8f, 0.0f, 0, 1.0f, 1.0f, 1.0f, 0 },
+        { "bias 300", BENCH_LLM, 0, 0.8f, 0.0f, 0, 1.0f, 1.0f, 0.0f, 300 },
+        { "flat top-p", BENCH_FLAT, 0, 1.0f, 0.0f, 0, 0.9f, 1.0f, 0.0f, 0 },
     };
 
     for (size_t i = 0; i < COUNT(all); i++) {
@@ -89,6 +90,7 @@ static void fill_settings(grid *g)
         p.top_k = all[i].top_k;
         p.top_p = all[i].top_p;
         p.typical_p = all[i].typical_p;
+        p.top_n_sigma = all[i].top_n_sigma;
         g->settings[i] = (bench_setting){ all[i].name, all[i].kind, p, all[i].biases };
     }
     g->n_settings = COUNT(all);
