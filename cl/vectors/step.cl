@@ -95,11 +95,11 @@ CLS_FN int cls_sum_edited(const cls_row *row, CLS_PLAN *plan, uint b, uint edit)
     return 1;
 }
 
-/* From `before` to `after` in the sum of the token's block, unless that is *summed, which has all its edits;
- * it is summed anew if its reference may change. Returns 0 if that takes the long way. */
-CLS_FN int cls_edit_sum(const cls_row *row, CLS_PLAN *plan, uint id, uint before, uint after, uint *summed)
+/* An edit, from `before` to `after`, in the sum of its block, unless that is *summed, which has all its
+ * edits; it is summed anew if its reference may change. Returns 0 if that takes the long way. */
+CLS_FN int cls_edit_sum(const cls_row *row, CLS_PLAN *plan, uint edit, uint before, uint after, uint *summed)
 {
-    const uint b = id / CLS_BLOCK;
+    const uint id = row->edits[edit].id, b = id / CLS_BLOCK;
     const int exponent = row->place.exponent[b], gone = after == CLS_KEY_MASKED;
 
     if (before == CLS_KEY_MASKED) return 1;
@@ -108,7 +108,9 @@ CLS_FN int cls_edit_sum(const cls_row *row, CLS_PLAN *plan, uint id, uint before
     const cls_weight old = cls_weigh(before, plan->scale), next = cls_weigh(after, plan->scale);
     if (old.exponent >= exponent || (!gone && next.exponent > exponent)) {
         *summed = b;
-        return cls_sum_edited(row, plan, b, cls_edit_from(row->edits, 0, row->n_edits, b * CLS_BLOCK));
+        while (edit > 0 && row->edits[edit - 1].id >= b * CLS_BLOCK)
+            edit--;
+        return cls_sum_edited(row, plan, b, edit);
     }
     row->place.sum[b] += (gone ? 0 : cls_in_block(next, exponent)) - cls_in_block(old, exponent);
     return 1;
@@ -133,7 +135,7 @@ CLS_FN void cls_edit_share(const cls_row *row, CLS_PLAN *plan, uint edit, uint e
         lives[t] = live | (first ? 0 : edit + 1) << CLS_LIVE_EDITS_SHIFT;
         keys[t] = max(largest, after);
         int done = before != largest;
-        if (done && sums) done = cls_edit_sum(row, plan, e.id, before, after, &summed);
+        if (done && sums) done = cls_edit_sum(row, plan, edit, before, after, &summed);
         edit = done ? edit + 1 : cls_summarize_edited(row, plan, t, first ? first - 1 : edit);
     }
 }

@@ -122,7 +122,9 @@ CLSAMPLE_API clsample_status clsample_prepare(clsample_ctx *ctx,
 CLSAMPLE_API clsample_status clsample_reserve(clsample_ctx *ctx, uint32_t dtype, uint32_t rows,
                                               uint32_t vocab);
 /** Bytes of scratch memory that a call of this shape needs at most, whatever the device: a twentieth of the
- * bytes of float32 logits, and up to 63 KiB a row. 0 for a shape that no call takes. */
+ * bytes of float32 logits, and up to 63 KiB a row. 0 for a shape that no call takes. What bias, bans,
+ * top-n-sigma and typical take beside it the context keeps itself: less than a fortieth of those bytes, and
+ * on CPUs about 1 KiB a work-group. */
 CLSAMPLE_API size_t clsample_scratch_size(uint32_t rows, uint32_t vocab);
 /** Let the context use `size` bytes of the application's own buffer as scratch memory, from `offset` on, a
  * multiple of 16. Nothing else may use that part of it while commands of this context run.
