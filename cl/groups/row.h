@@ -31,6 +31,24 @@ CLS_CALLED ulong cls_token_mass(const cls_row *row, uint key, uint id)
 
 /* ---- What is kept, and the draw ---- */
 
+CLS_FN ulong cls_block_mass(const cls_row *row, uint b)
+{
+    const uint shift = (uint)row->measure.exponent - (uint)row->place.exponent[b];
+    return cls_units_mass(&row->measure, row->place.sum[b], min(shift, 63u));
+}
+
+/* The mass of a share of the blocks, whose sums are those of all their tokens; *count takes their number. */
+CLS_FN ulong cls_row_all(const cls_row *row, cls_share share, uint *count)
+{
+    ulong mass = 0;
+
+    for (uint b = share.begin; b < share.end; b++) {
+        if (b % CLS_TILE_BLOCKS == 0) *count += row->place.live[b / CLS_TILE_BLOCKS] & CLS_LIVE_COUNT;
+        mass += cls_block_mass(row, b);
+    }
+    return mass;
+}
+
 /* Replace the sums of a share of the blocks by those of what the cut keeps, and return its mass; *count takes
  * its number. As long as all is kept the summary has both. */
 CLS_CALLED ulong cls_row_keep(const cls_row *row, cls_share share, const cls_cut *cut, uint *count)
@@ -38,25 +56,23 @@ CLS_CALLED ulong cls_row_keep(const cls_row *row, cls_share share, const cls_cut
     const int all = row->summed == CLS_SUMS_WHOLE && !row->measure.saturated && cut->key == CLS_KEY_LOWEST &&
                     cut->id == CLS_NO_ID;
     ulong mass = 0;
-    uint n = 0;
 
+    *count = 0;
+    if (all) return cls_row_all(row, share, count);
     for (uint b = share.begin; b < share.end; b++) {
         const int exponent = row->place.exponent[b];
-        const uint shift = (uint)row->measure.exponent - (uint)exponent;
-        const int none = all || row->place.key[b / CLS_TILE_BLOCKS] < cut->key;
-        uint units = all ? row->place.sum[b] : 0;
-        if (all && b % CLS_TILE_BLOCKS == 0) n += row->place.live[b / CLS_TILE_BLOCKS] & CLS_LIVE_COUNT;
+        const int none = row->place.key[b / CLS_TILE_BLOCKS] < cut->key;
+        uint units = 0;
 #pragma unroll 1 /* as in cls_floor_of */
         for (uint id = none ? row->vocab : b * CLS_BLOCK; id < min((b + 1) * CLS_BLOCK, row->vocab); id++) {
             const uint key = cls_key_at(row, id);
             if (!cls_kept(key, id, cut)) continue;
             units += CLS_UNITS(cls_pack(&row->measure, key, exponent));
-            n++;
+            ++*count;
         }
-        if (!all) row->place.sum[b] = units;
-        mass += cls_units_mass(&row->measure, units, min(shift, 63u));
+        row->place.sum[b] = units;
+        mass += cls_block_mass(row, b);
     }
-    *count = n;
     return mass;
 }
 
@@ -66,14 +82,14 @@ CLS_CALLED uint cls_row_draw(const cls_row *row, cls_share share, const cls_cut 
                              ulong *mass)
 {
     ulong before = sum, after;
-    uint b = share.begin, shift, units = 0, id;
+    uint b = share.begin, units = 0, id;
 
     for (;; b++) {
-        shift = min((uint)row->measure.exponent - (uint)row->place.exponent[b], 63u);
-        after = sum + cls_units_mass(&row->measure, row->place.sum[b], shift);
+        after = sum + cls_block_mass(row, b);
         if (after > target) break;
         sum = after;
     }
+    const uint shift = min((uint)row->measure.exponent - (uint)row->place.exponent[b], 63u);
     for (id = b * CLS_BLOCK, after = sum; after <= target; id++) {
         const uint key = cls_key_at(row, id);
         if (!cls_kept(key, id, cut)) continue;
