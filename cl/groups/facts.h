@@ -13,17 +13,7 @@
 
 #if CLS_EXTRAS
 
-/* ---- Sums, in the memory of the histogram: in any order, which takes less to compile than scans ---- */
-
-#define CLS_SUMS 3u
-
-CLS_FN void cls_clear_sums(__local cls_shared *s)
-{
-    CLS_BARRIER();
-    for (uint i = get_local_id(0); i < CLS_SUMS; i += CLS_WG)
-        s->low[i] = s->high[i] = 0;
-    CLS_BARRIER();
-}
+/* Sums are added up in bins of the histogram: in any order, which takes less to compile than scans. */
 
 /* ---- Moments of the logits ---- */
 
@@ -54,7 +44,7 @@ CLS_FN void cls_find_moments(cls_row *row, const cls_cut *cut, cls_facts *facts)
     cls_moments mine = none;
 
     cls_find_row(row);
-    cls_clear_sums(s);
+    cls_clear_bins(s, 3);
     for (uint t = get_local_id(0); t < row->tiles; t += CLS_WG) {
         if (row->place.key[t] < cut->key) continue;
         if (!all) {
@@ -108,7 +98,7 @@ CLS_FN void cls_find_mean(cls_row *row, const cls_op *op, const cls_cut *cut, cl
     cls_mean mine = { 0, 0 }, mean;
 
     cls_find_row(row);
-    cls_clear_sums(s);
+    cls_clear_bins(s, 2);
     cls_row_measure(row, !m->saturated);
     for (uint b = get_local_id(0); b < blocks; b += CLS_WG)
         if (row->place.key[b / CLS_TILE_BLOCKS] >= cut->key) cls_add_block(row, cut, b, &mine);

@@ -103,20 +103,23 @@ CLS_FN cls_uint cls_half_bits(cls_uint h)
     return sign | cls_bits_of(cls_float(magnitude) * 0x1p-24f);
 }
 
-/* A logit as what can be added to another: a magnitude below 2^-60 counts as 0, so that no sum or difference
+#define CLS_ADDEND_LEAST 0x21800000u /* 2^-60 */
+
+/* A logit as what can be added to another: a magnitude below that counts as 0, so that no sum or difference
  * is a denormal. */
 CLS_FN float cls_addend(cls_uint bits)
 {
-    return (bits & ~CLS_BITS_SIGN) < 0x21800000u ? 0.0f : cls_float_of(bits);
+    return (bits & ~CLS_BITS_SIGN) < CLS_ADDEND_LEAST ? 0.0f : cls_float_of(bits);
 }
 /* A logit after an edit, as bits. What is masked stays so, whatever `add`; `add` of -inf masks; +inf stays
  * else, and no other logit becomes infinite. `add` is finite or -inf. */
 CLS_FN cls_uint cls_edited(cls_uint bits, cls_uint add)
 {
-    const cls_uint least = 0x21800000u, range = 0x7e000000u - least;
+    const cls_uint range = 0x7e000000u - CLS_ADDEND_LEAST;
 
-    /* Of magnitudes from 2^-60 to below 2^125, as nearly all are, the sum is all. */
-    if ((bits & ~CLS_BITS_SIGN) - least < range && (add & ~CLS_BITS_SIGN) - least < range) {
+    /* Of magnitudes from the least to below 2^125, as nearly all are, the sum is all. */
+    if ((bits & ~CLS_BITS_SIGN) - CLS_ADDEND_LEAST < range &&
+        (add & ~CLS_BITS_SIGN) - CLS_ADDEND_LEAST < range) {
         const cls_uint usual = cls_bits_of(cls_plus(cls_float_of(bits), cls_float_of(add)));
         return (usual & ~CLS_BITS_SIGN) == 0 ? 0 : usual;
     }

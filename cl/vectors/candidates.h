@@ -34,6 +34,12 @@ CLS_FN void cls_drop_candidates(cls_row *row)
     row->sums_low = row->sums_key;
 }
 
+/* Are the candidates all that the cut keeps, and perhaps more? */
+CLS_FN int cls_candidates_cover(const cls_row *row, const cls_cut *cut)
+{
+    return row->have && row->floor <= cut->key;
+}
+
 /* ---- To gather ---- */
 
 /* The logits x of block b that `hits` has a bit for become candidates, from place n on, with the block's

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The form for CPUs: facts about what is kept that only some samplers ask for. */
-#ifndef CLS_VECTOR_FACTS_H
-#define CLS_VECTOR_FACTS_H
+#ifndef CLS_VECTORS_FACTS_H
+#define CLS_VECTORS_FACTS_H
 
 #include "../shared/bounds.h"
 #include "row.h"

@@ -2,8 +2,8 @@
 /* The form for CPUs: where what is kept ends, and what it amounts to. The cuts are looked for among
  * candidates, the tokens above a floor that the tiles' maxima suggest; where a cut lies below the floor, or
  * the candidates do not fit, the row is narrowed to others. */
-#ifndef CLS_VECTOR_FIND_H
-#define CLS_VECTOR_FIND_H
+#ifndef CLS_VECTORS_FIND_H
+#define CLS_VECTORS_FIND_H
 
 #include "../shared/bounds.h"
 #include "../shared/cuts.h"
@@ -222,7 +222,7 @@ CLS_FN void cls_find_by_rank(cls_row *row, const cls_limit *limit, cls_cut *cut)
     cls_search h = { all, limit->total, 0, all, CLS_UNKNOWN };
     const int inside = row->have && cls_candidates_pass(row, limit, &h);
 
-    if (row->have && !inside && row->floor <= cut->key) return; /* nothing passes it */
+    if (!inside && cls_candidates_cover(row, cut)) return; /* nothing passes it */
     if (!inside) cls_narrow(row, cut, limit, &h);
     cls_crossing p = { h.in.low, h.above, 0, 0, 0, 0, CLS_NO_ID };
     if (row->count) p.key = cls_search_candidates(row, limit, h.in.low, h.in.high, &p.above);
@@ -260,7 +260,7 @@ CLS_FN void cls_ready(cls_row *row)
 
 CLS_FN void cls_find_mass(cls_row *row, const cls_cut *cut, cls_facts *facts)
 {
-    if (row->have && cut->key >= row->floor)
+    if (cls_candidates_cover(row, cut))
         facts->mass = cls_candidates_kept(row, cut, &facts->count);
     else
         facts->mass = cls_row_keep(row, cut, &facts->count);
@@ -268,8 +268,8 @@ CLS_FN void cls_find_mass(cls_row *row, const cls_cut *cut, cls_facts *facts)
 
 CLS_FN uint cls_draw(const cls_row *row, const cls_cut *cut, ulong target, ulong *mass)
 {
-    return row->have && cut->key >= row->floor ? cls_draw_candidate(row, cut, target, mass)
-                                               : cls_row_draw(row, cut, target, mass);
+    return cls_candidates_cover(row, cut) ? cls_draw_candidate(row, cut, target, mass)
+                                          : cls_row_draw(row, cut, target, mass);
 }
 
 #if CLS_EXTRAS
@@ -294,7 +294,7 @@ CLS_FN void cls_mask_above(cls_row *row, uint high, cls_cut *cut)
 CLS_FN void cls_amounts_kept(const cls_row *row, const cls_cut *cut, const cls_limit *limit,
                              const uint *threshold, ulong *amount)
 {
-    if (!row->have || cut->key < row->floor) {
+    if (!cls_candidates_cover(row, cut)) {
         cls_amounts(row, cut, limit, threshold, 1, amount);
         return;
     }
@@ -326,7 +326,7 @@ CLS_CALLED void cls_find_by_distance(cls_row *row, const cls_limit *limit, cls_c
             }
         }
     }
-    const uint rank = above == 0 || cls_is_below(above, limit) ? low : high;
+    const uint rank = cls_last_nearness(limit, low, above);
     cls_nearness_interval(limit->key_max, limit->gap, rank, &low_key, &high_key);
     cls_raise_cut(cut, low_key);
     if (high_key < row->measure.key_max) cls_mask_above(row, high_key, cut);

@@ -152,7 +152,7 @@ CLS_FN uint cls_max_key(__global const cls_raw *x, uint n)
 /* As cls_addend. */
 CLS_FN cls_floats cls_addend_lanes(cls_ints bits)
 {
-    return cls_floats_of(bits & ((bits & 0x7fffffff) >= 0x21800000));
+    return cls_floats_of(bits & ((bits & 0x7fffffff) >= (int)CLS_ADDEND_LEAST));
 }
 /* cls_rank by distance, which is not negative, of logits that are not NaN. */
 CLS_FN cls_ints cls_rank_by_distance_lanes(const cls_limit *limit, cls_ints bits)
