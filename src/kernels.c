@@ -29,6 +29,21 @@ static clsample_status check_loops(const clsample_ctx *ctx, uint32_t vocab)
         (unsigned)(t->vectors ? t->vector_group : t->work_group), (unsigned long long)turns);
 }
 
+static clsample_status make_kernel(clsample_ctx *ctx, cls_source source, const char *options,
+                                   const char *name, cl_kernel *kernel)
+{
+    clsample_status st = CLSAMPLE_OK;
+    cl_program program = NULL;
+    cl_int err = CL_SUCCESS;
+
+    CLS_TRY(cls_program_build(ctx->context, ctx->device, ctx->cache_dir, source, options, &program));
+    *kernel = clCreateKernel(program, name, &err);
+    CLS_CL(err, name);
+cleanup:
+    if (program) clReleaseProgram(program); /* the kernel keeps it */
+    return st;
+}
+
 /* What kernels are compiled for. */
 typedef struct kernel_use {
     uint32_t dtype;
@@ -38,9 +53,6 @@ typedef struct kernel_use {
 static clsample_status need_kernel(clsample_ctx *ctx, kernel_use use, cls_source source, uint32_t group,
                                    const char *name, cl_kernel *kernel)
 {
-    clsample_status st = CLSAMPLE_OK;
-    cl_program program = NULL;
-    cl_int err = CL_SUCCESS;
     char options[192];
 
     if (*kernel) return CLSAMPLE_OK;
@@ -52,12 +64,7 @@ static clsample_status need_kernel(clsample_ctx *ctx, kernel_use use, cls_source
              "-DCLS_CANDIDATES_OFF=%d%s",
              (unsigned)use.dtype, use.extras, (unsigned)group, (unsigned)ctx->tuning.lanes, ctx->tuning.cpu,
              ctx->tuning.no_candidates, plain ? " -cl-opt-disable" : "");
-    CLS_TRY(cls_program_build(ctx->context, ctx->device, ctx->cache_dir, source, options, &program));
-    *kernel = clCreateKernel(program, name, &err);
-    CLS_CL(err, name);
-cleanup:
-    if (program) clReleaseProgram(program); /* the kernel keeps it */
-    return st;
+    return make_kernel(ctx, source, options, name, kernel);
 }
 
 clsample_status cls_need_kernels(clsample_ctx *ctx, const clsample_logits *shape, bool extras, bool mask)
@@ -81,17 +88,7 @@ cleanup:
 
 clsample_status cls_need_text_kernels(clsample_ctx *ctx)
 {
-    clsample_status st = CLSAMPLE_OK;
-    cl_program program = NULL;
-    cl_int err = CL_SUCCESS;
-
-    if (ctx->finish) return CLSAMPLE_OK;
-    CLS_TRY(cls_program_build(ctx->context, ctx->device, ctx->cache_dir, CLS_SRC_GENERATE, NULL, &program));
-    ctx->finish = clCreateKernel(program, "cls_finish", &err);
-    CLS_CL(err, "clCreateKernel cls_finish");
-cleanup:
-    if (program) clReleaseProgram(program); /* the kernel keeps it */
-    return st;
+    return ctx->finish ? CLSAMPLE_OK : make_kernel(ctx, CLS_SRC_GENERATE, NULL, "cls_finish", &ctx->finish);
 }
 
 static void release_kernel(cl_kernel kernel)

@@ -135,7 +135,7 @@ static clsample_status make_program(const clsample_params *p, uint32_t index, ui
     const clsample_status st = find_order(&m, index, &order);
     if (st != CLSAMPLE_OK) return st;
     out->scale = out->draw = cls_make_scale(m.in_force);
-    if (p->flags & CLSAMPLE_GREEDY || cls_key(cls_bits_of(p->temperature)) == cls_key(0)) {
+    if (cls_is_greedy(p)) {
         out->flags = CLS_PLAN_GREEDY;
         return CLSAMPLE_OK;
     }

@@ -206,6 +206,11 @@ static cls_uint key_of(double exact)
     return cls_key(cls_bits_of((float)exact));
 }
 
+bool cls_is_greedy(const clsample_params *p)
+{
+    return p->flags & CLSAMPLE_GREEDY || cls_key(cls_bits_of(p->temperature)) == cls_key(0);
+}
+
 bool cls_sampler_on(const cls_sampler *s, const cls_making *m)
 {
     const clsample_sampler_entry *e = &s->entry;
@@ -224,8 +229,8 @@ int clsample_sampler_is_on(const clsample_params *params, uint32_t sampler)
 
     if (!params || !s) return 0;
     memcpy(&p, params, CLS_MIN(params->size, sizeof p)); /* fields that the caller does not know are off */
-    const bool greedy = p.flags & CLSAMPLE_GREEDY || cls_key(cls_bits_of(p.temperature)) == cls_key(0);
-    if (greedy && s->entry.kind != CLSAMPLE_KIND_EDIT) return sampler == CLSAMPLE_SAMPLER_TEMPERATURE;
+    if (cls_is_greedy(&p) && s->entry.kind != CLSAMPLE_KIND_EDIT)
+        return sampler == CLSAMPLE_SAMPLER_TEMPERATURE;
     return cls_sampler_on(s, &m);
 }
 

@@ -24,6 +24,8 @@ typedef struct cls_sampler {
     void (*make)(const cls_making *m, cls_op *op); /* NULL for edits, which are no ops */
 } cls_sampler;
 
+/* By the flag, or by a temperature of 0. */
+bool cls_is_greedy(const clsample_params *p);
 /* By number; NULL for what is no sampler. */
 const cls_sampler *cls_sampler_of(uint32_t sampler);
 bool cls_sampler_on(const cls_sampler *s, const cls_making *m);
