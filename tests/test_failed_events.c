@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Calls whose dependency has failed, and those after them. In a process of their own, for what drivers may keep
- * of commands that failed. */
+/* Calls whose dependency has failed, and those after them. In a process of their own, for what drivers may
+ * keep of commands that failed. */
 #include "common.h"
 #include "internal.h"
 
@@ -12,14 +12,15 @@ enum { VOCAB = 300 };
 
 /* Which driver cannot have a user event that fails: a plain kernel behind one is enough for Intel's CPU
  * runtime 2026.2 to crash in clSetUserEventStatus when out of order, and for the simulator to wait for ever.
- * PoCL up to 7.1 ends a command twice when two that it waits for end at once (its pull request 2216), and then
- * fails an assertion of its own: some runs of a hundred on a busy machine. */
+ * PoCL up to 7.1 ends a command twice when two that it waits for end at once (its pull request 2216), and
+ * then fails an assertion of its own: some runs of a hundred on a busy machine. */
 static bool may_fail_events(bool in_order)
 {
     bool pocl = false;
 
     ck_ok(cls_is_pocl(dev.id, &pocl));
-    if (!pocl && dev.speed != SPEED_SIMULATED && (in_order || !strstr(dev.name, "Intel(R) OpenCL"))) return true;
+    if (!pocl && dev.speed != SPEED_SIMULATED && (in_order || !strstr(dev.name, "Intel(R) OpenCL")))
+        return true;
     printf("left out: events that fail%s, which this driver cannot have\n",
            in_order || pocl ? "" : ", out of order");
     return false;
