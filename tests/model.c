@@ -36,11 +36,25 @@ typedef struct model {
 
 /* ---- A row in order ---- */
 
-static int by_rank(const void *left, const void *right)
+/* Sort by falling key; what has the same key keeps its order, which is that of ids. The least significant byte
+ * comes first. */
+static void sort_by_rank(entry *list, uint32_t n)
 {
-    const entry *a = left, *b = right;
-    if (a->key != b->key) return a->key > b->key ? -1 : 1;
-    return a->id < b->id ? -1 : a->id > b->id;
+    entry *from = list, *to = test_alloc(n * sizeof *to);
+
+    for (uint32_t shift = 0; shift < 32; shift += 8) {
+        uint32_t start[257] = { 0 };
+        for (uint32_t i = 0; i < n; i++)
+            start[256 - (from[i].key >> shift & 255)]++;
+        for (uint32_t byte = 0; byte < 256; byte++)
+            start[byte + 1] += start[byte];
+        for (uint32_t i = 0; i < n; i++)
+            to[start[255 - (from[i].key >> shift & 255)]++] = from[i];
+        entry *const swap = from;
+        from = to;
+        to = swap;
+    }
+    free(to); /* after four turns what was allocated */
 }
 
 /* Add the sums of each token's biases, added up in their order, and ban what is banned. */
@@ -91,7 +105,7 @@ static void open_model(model *m, const float *x, uint32_t vocab, const clsample_
         if (key != CLS_KEY_MASKED) m->order[m->live++] = (entry){ key, id };
     }
     free(bits);
-    qsort(m->order, m->live, sizeof *m->order, by_rank);
+    sort_by_rank(m->order, m->live);
 }
 
 static void close_model(model *m)
@@ -302,7 +316,7 @@ static void distance(model *m, const cls_op *op)
     entry *near = test_alloc(n * sizeof *near);
     for (uint32_t i = 0; i < n; i++)
         near[i] = (entry){ cls_nearness(m->order[m->first + i].key, m->key_max, gap), m->first + i };
-    qsort(near, n, sizeof *near, by_rank);
+    sort_by_rank(near, n);
     const cls_uint least = least_rank(m, near, n, most, through);
     uint32_t first = m->last, last = m->first, kept = 0;
     for (; kept < n && near[kept].key >= least; kept++) {
