@@ -36,8 +36,7 @@ typedef struct model {
 
 /* ---- A row in order ---- */
 
-/* Sort by falling key; what has the same key keeps its order, which is that of ids. The least significant byte
- * comes first. */
+/* Sort by falling key, least significant byte first; what has the same key keeps its order, that of ids. */
 static void sort_by_rank(entry *list, uint32_t n)
 {
     entry *from = list, *to = test_alloc(n * sizeof *to);

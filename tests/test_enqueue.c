@@ -226,7 +226,8 @@ START_TEST(steps_in_flight)
     if (kind == 1 && !extra) { return; }
     if (extra) { queues[1] = extra; }
     if (kind == 1) { queues[0] = extra; }
-    flight_open(&f, 5, test_scaled("steps_in_flight", 64, 16, 3));
+    flight_open(&f, test_scaled("rows of steps_in_flight", 5, 5, 2),
+                test_scaled("steps_in_flight", 64, 16, 3));
     cl_mem other = dev_buffer(f.rows * sizeof *f.got);
     const clsample_output aside = results_at(other, 0);
     for (uint32_t s = 0; s < f.steps; s++) {

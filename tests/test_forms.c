@@ -308,7 +308,7 @@ static float mislead(misleading kind, size_t i, double z)
 
 START_TEST(wrong_guesses)
 {
-    static const uint32_t size[] = { 30001, 300000 };
+    const uint32_t size[] = { test_scaled("logits of wrong_guesses", 30001, 30001, 9001), 300000 };
     static const test_setting cut[] = {
         { 1.0f, 0.0f, 0, 0.9f },     { 1.0f, 0.0f, 9000, 1.0f }, { 1.0f, 0.0f, 9000, 0.5f },
         { 0.7f, 0.001f, 0, 0.97f },  { 1.0f, 0.0f, 0, 0.5f },    { 1.0f, 0.0f, 0, 0.99999f },
