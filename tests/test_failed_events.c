@@ -12,7 +12,7 @@ enum { VOCAB = 300 };
 
 /* Which driver cannot have a user event that fails: a plain kernel behind one is enough for Intel's CPU
  * runtime 2026.2 to crash in clSetUserEventStatus when out of order, and for the simulator to wait for ever.
- * PoCL up to 7.1 ends a command twice when two that it waits for end at once (its pull request 2216), and
+ * PoCL ends a command twice when two that it waits for end at once, until its pull request 2216 of 2026, and
  * then fails an assertion of its own: some runs of a hundred on a busy machine. */
 static bool may_fail_events(bool in_order)
 {
