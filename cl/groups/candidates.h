@@ -73,8 +73,10 @@ CLS_FN void cls_gather(cls_row *row)
     const uint hits = s->hits;
     cls_collect(row, hits <= CLS_HIT_TILES ? hits : 0);
     const uint found = s->count, n = hits <= CLS_HIT_TILES && found <= CLS_ROOM ? found : 0;
-    if (on) row->count = n;
-    if (on) row->todo = CLS_TO_WEIGH | CLS_TO_RANK;
+    if (on) {
+        row->count = n;
+        row->todo = CLS_TO_WEIGH | CLS_TO_RANK;
+    }
     cls_sort(row, n);
     for (uint i = get_local_id(0); i < n; i += CLS_WG) {
         s->candidates.id[i] = (uint)(s->candidates.sorted[i] >> 32);

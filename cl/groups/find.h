@@ -14,8 +14,8 @@
 #include "search.h"
 #include "tile.h"
 
-#define CLS_GUESSED \
-    128u /* tiles' maxima above the floor for a limit of mass, at most half of the work-items' */
+/* Tiles' maxima above the floor for a limit of mass, at most half of the work-items'. */
+#define CLS_GUESSED 128u
 
 /* ---- The largest logit ---- */
 
@@ -156,11 +156,8 @@ CLS_FN void cls_mask_above(cls_row *row, uint high, cls_cut *cut)
     row->high = cut->high = high;
     for (uint t = get_local_id(0); t < row->tiles; t += CLS_WG) {
         if (row->place.key[t] <= high) continue;
-        uint key = CLS_KEY_MASKED;
         row->place.live[t] |= CLS_LIVE_ABOVE;
-        for (uint id = t * CLS_TILE; id < min((t + 1) * CLS_TILE, row->vocab); id++)
-            key = max(key, cls_key_at(row, id));
-        row->place.key[t] = key;
+        row->place.key[t] = cls_max_key(row, t * CLS_TILE, CLS_TILE);
     }
     barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);
     cut->key_max = cls_row_max(row, &nan);

@@ -98,14 +98,19 @@ CLS_FN uint cls_key_at(const cls_row *row, uint id)
 {
     return cls_key(cls_bits_at(row, id));
 }
-/* The key of the largest logit of block b, by one work-item. */
-CLS_FN uint cls_block_max(const cls_row *row, uint b)
+/* The key of the largest of n logits from token `id` on, as far as the row goes, by one work-item. */
+CLS_FN uint cls_max_key(const cls_row *row, uint id, uint n)
 {
+    const uint end = min(id + n, row->vocab);
     uint key = CLS_KEY_MASKED;
 
-    for (uint id = b * CLS_BLOCK; id < min((b + 1) * CLS_BLOCK, row->vocab); id++)
+    for (; id < end; id++)
         key = max(key, cls_key_at(row, id));
     return key;
+}
+CLS_FN uint cls_block_max(const cls_row *row, uint b)
+{
+    return cls_max_key(row, b * CLS_BLOCK, CLS_BLOCK);
 }
 
 /* Take what says where the row is anew from local memory: where it is not needed, it is in no registers. */
