@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* See common.h. */
+#define _POSIX_C_SOURCE 200809L
 #include "common.h"
 
 #include <jansson.h>
@@ -269,6 +270,15 @@ void *test_alloc(size_t bytes)
 
     ck_assert_msg(p != NULL, "out of host memory: %zu bytes", bytes);
     return p;
+}
+
+void test_make_folder(char *path, size_t size)
+{
+    const char *base = getenv("TMPDIR");
+    const int length = snprintf(path, size, "%s/clsample-test-XXXXXX", base && base[0] ? base : "/tmp");
+
+    ck_assert_msg(length > 0 && (size_t)length < size, "TMPDIR is too long");
+    ck_assert_msg(mkdtemp(path) != NULL, "%s: cannot be made", path);
 }
 
 /* ---- Test data ---- */

@@ -100,6 +100,8 @@ size_t dtype_size(uint32_t dtype);
 
 /* malloc that ends the test instead of returning NULL. */
 void *test_alloc(size_t bytes);
+/* Make a folder of a test's own where temporary files go; `path`, of `size` bytes, takes its name. */
+void test_make_folder(char *path, size_t size);
 
 /* ---- Test data: for use inside tests and their fixtures, as all helpers that check ---- */
 

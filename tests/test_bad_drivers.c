@@ -3,6 +3,7 @@
  * Each test runs in a process of its own, since an OpenCL loader looks for drivers once. CLS_FAKE_ICD is the
  * path of the driver. */
 #define _POSIX_C_SOURCE 200809L
+#include "common.h"
 #include "internal.h"
 
 #include <check.h>
@@ -19,12 +20,9 @@ static char folder[PATH_ROOM / 4];
 /* A folder for the loader, which names the one driver, if there is to be one; the cache goes there too. */
 static void make_folder(void)
 {
-    const char *temporary = getenv("TMPDIR");
     char path[PATH_ROOM];
 
-    snprintf(folder, sizeof folder, "%.90s/clsample-drivers-XXXXXX",
-             temporary && temporary[0] ? temporary : "/tmp");
-    ck_assert_ptr_nonnull(mkdtemp(folder));
+    test_make_folder(folder, sizeof folder);
     snprintf(path, sizeof path, "%s/fake.icd", folder);
     FILE *f = fopen(path, "w");
     ck_assert_ptr_nonnull(f);

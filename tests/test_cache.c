@@ -2,6 +2,7 @@
 /* Binaries on disk: what was stored comes back whole, and nothing else ever does. Needs no device. Each test
  * has an empty folder of its own, `base`. */
 #define _POSIX_C_SOURCE 200809L
+#include "common.h"
 #include "internal.h"
 
 #include <check.h>
@@ -22,11 +23,7 @@ static char base[PATH_ROOM / 4], folder[PATH_ROOM / 2], file[PATH_ROOM];
 
 static void make_base(void)
 {
-    const char *temporary = getenv("TMPDIR");
-
-    snprintf(base, sizeof base, "%.90s/clsample-cache-XXXXXX",
-             temporary && temporary[0] ? temporary : "/tmp");
-    ck_assert_ptr_nonnull(mkdtemp(base));
+    test_make_folder(base, sizeof base);
     snprintf(folder, sizeof folder, "%s/a/b", base);
     snprintf(file, sizeof file, "%s/" KEY, folder);
     umask(022);

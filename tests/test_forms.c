@@ -233,8 +233,8 @@ static void check_batch(const char *form, uint32_t vocab)
         program_known(&programs[r], 2 * r + r / 3, vocab);
         p[r] = programs[r].p;
     }
-    clsample_logits in = logits_of(dev_upload(x, ROWS * vocab * sizeof *x), CLSAMPLE_F32, rows, vocab);
-    in.fallback = dev_upload(other, ROWS * vocab * sizeof *other);
+    clsample_logits in = logits_of(dev_upload(x, rows * vocab * sizeof *x), CLSAMPLE_F32, rows, vocab);
+    in.fallback = dev_upload(other, rows * vocab * sizeof *other);
     dev_draw(p, rows, &in, got);
     dev_filter(p, rows, &in, CLSAMPLE_MASKED_LOGITS, masked);
     for (uint32_t r = 0; r < rows; r++) {

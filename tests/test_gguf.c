@@ -4,6 +4,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include "model/gguf.h"
 
+#include "common.h"
 #include "gguf_writer.h"
 
 #include <check.h>
@@ -13,8 +14,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#define COUNT(array) (sizeof(array) / sizeof *(array))
 
 static model_error error;
 
@@ -560,11 +559,21 @@ END_TEST
 
 /* ---- Files on disk ---- */
 
-static char folder[] = "/tmp/clsample-gguf-XXXXXX";
+static char folder[256];
+
+static void make_folder(void)
+{
+    test_make_folder(folder, sizeof folder);
+}
+
+static void remove_folder(void)
+{
+    rmdir(folder);
+}
 
 static const char *path_of(const char *name)
 {
-    static char path[128];
+    static char path[sizeof folder + 32];
 
     snprintf(path, sizeof path, "%s/%s", folder, name);
     return path;
@@ -628,6 +637,7 @@ static Suite *suite(void)
     TCase *t = tcase_create("gguf");
 
     tcase_set_timeout(t, 0); /* ctest has one */
+    tcase_add_unchecked_fixture(t, make_folder, remove_folder);
     tcase_add_loop_test(t, reads_integers, 0, (int)COUNT(integers));
     tcase_add_test(t, reads_other_scalars);
     tcase_add_test(t, reads_arrays);
@@ -647,15 +657,10 @@ static Suite *suite(void)
 
 int main(void)
 {
-    if (!mkdtemp(folder)) {
-        perror(folder);
-        return EXIT_FAILURE;
-    }
     SRunner *r = srunner_create(suite());
     srunner_set_fork_status(r, CK_NOFORK);
     srunner_run_all(r, CK_NORMAL);
     const int failed = srunner_ntests_failed(r);
     srunner_free(r);
-    rmdir(folder);
     return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -17,11 +17,7 @@ static char folder[PATH_ROOM / 4];
 
 static void make_folder(void)
 {
-    const char *temporary = getenv("TMPDIR");
-
-    snprintf(folder, sizeof folder, "%.90s/clsample-program-XXXXXX",
-             temporary && temporary[0] ? temporary : "/tmp");
-    ck_assert_ptr_nonnull(mkdtemp(folder));
+    test_make_folder(folder, sizeof folder);
 }
 
 /* The entries of the folder; the name of one of them in `key` if that is not NULL. `drop`: removes them

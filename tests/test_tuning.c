@@ -20,11 +20,7 @@ static char folder[PATH_ROOM / 2];
 
 static void make_folder(void)
 {
-    const char *temporary = getenv("TMPDIR");
-
-    snprintf(folder, sizeof folder, "%.90s/clsample-tuning-XXXXXX",
-             temporary && temporary[0] ? temporary : "/tmp");
-    ck_assert_ptr_nonnull(mkdtemp(folder));
+    test_make_folder(folder, sizeof folder);
 }
 
 /* The name of the one tuning in the folder; false if there is none. */
