@@ -44,7 +44,7 @@ CLS_FN void cls_find_moments(cls_row *row, const cls_cut *cut, cls_facts *facts)
     cls_moments mine = none;
 
     cls_find_row(row);
-    cls_clear_bins(s, 3);
+    cls_clear_bins(s);
     for (uint t = get_local_id(0); t < row->tiles; t += CLS_WG) {
         if (row->place.key[t] < cut->key) continue;
         if (!all) {
@@ -98,7 +98,7 @@ CLS_FN void cls_find_mean(cls_row *row, const cls_op *op, const cls_cut *cut, cl
     cls_mean mine = { 0, 0 }, mean;
 
     cls_find_row(row);
-    cls_clear_bins(s, 2);
+    cls_clear_bins(s);
     cls_row_measure(row, !m->saturated);
     for (uint b = get_local_id(0); b < blocks; b += CLS_WG)
         if (row->place.key[b / CLS_TILE_BLOCKS] >= cut->key) cls_add_block(row, cut, b, &mine);

@@ -23,10 +23,11 @@ CLS_FN void cls_add(__local uint *low, __local uint *high, ulong value)
     if (rest) atomic_add(high, rest);
 }
 
-CLS_FN void cls_clear_bins(__local cls_shared *s, uint n)
+/* All, also for those who need a few: any other number takes registers of its own for the whole kernel. */
+CLS_FN void cls_clear_bins(__local cls_shared *s)
 {
     CLS_BARRIER();
-    for (uint i = get_local_id(0); i < n; i += CLS_WG)
+    for (uint i = get_local_id(0); i < 256; i += CLS_WG)
         s->low[i] = s->high[i] = 0;
     CLS_BARRIER();
 }
@@ -39,7 +40,7 @@ CLS_FN void cls_histogram(const cls_row *row, const cls_limit *limit, const cls_
     const uint mask = shift == 24 ? 0 : ~0u << (shift + 8);
     const uint least = cls_is_by_distance(limit) ? cut->key : max(cut->key, prefix);
 
-    cls_clear_bins(s, 256);
+    cls_clear_bins(s);
     for (uint id = get_local_id(0); id < row->vocab; id += CLS_WG) {
         if (row->place.key[id / CLS_TILE] < least) continue;
         const uint key = cls_key_at(row, id), rank = cls_rank(limit, key), digit = rank >> shift & 255u;
